@@ -1,0 +1,47 @@
+# `make demo` and `make test` work from a fresh clone with python3, make and a C compiler.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+EXTRAS := prophet,torch,boost,datasets,dev
+# What is left of the cores to the tests when several run at once.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint fix bench results clean help
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(READY) ## install, then all model families on real medicine demand
+	$(BIN)/forecastkit backtest dataset:pbs_sample --horizon 12 --windows 2
+
+test: $(READY) ## install, then the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY) ## formatting, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+fix: $(READY) ## what lint can mend by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## the benchmarks that need no data from elsewhere, and docs/results.md from all results
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/panel.py
+	$(BIN)/python benchmarks/backtest.py
+	$(BIN)/python benchmarks/latency.py
+	$(MAKE) results
+
+results: $(READY) ## docs/results.md from benchmarks/results/*.json
+	$(BIN)/python benchmarks/results.py
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

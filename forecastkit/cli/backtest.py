@@ -1,0 +1,189 @@
+"""forecastkit backtest: every model on every window, and the leaderboard."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from forecastkit.cli import console, options
+from forecastkit.cli.options import Making, Table
+from forecastkit.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from forecastkit.data.panel import Panel
+    from forecastkit.evaluation.report import Report
+    from forecastkit.evaluation.splits import Plan
+    from forecastkit.forecaster import Forecaster
+
+FAMILIES = ("naive", "seasonal_naive", "arima", "sarima", "prophet", "boosted", "lstm", "gru")
+_SHOWN = (
+    "mase",
+    "rmsse",
+    "wape",
+    "smape",
+    "bias",
+    "wql",
+    "coverage",
+    "fit_s",
+    "predict_s",
+    "peak_mb",
+    "series",
+    "failed",
+)
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """The flags of a plan, all but the season."""
+
+    horizon: int
+    windows: int
+    step: int | None
+    gap: int
+    align: str
+    refit: int
+    history: int | None
+
+    def plan(self, season: int | None) -> Plan:
+        from forecastkit.evaluation.splits import Plan
+
+        return Plan(**{f.name: getattr(self, f.name) for f in fields(self)}, season=season)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where results go, and how the work is done."""
+
+    output: str | None
+    resume: bool
+    strict: bool
+    jobs: int
+
+
+rolling_options = options.packed(
+    Rolling,
+    "rolling",
+    click.option("-h", "--horizon", type=click.IntRange(1), required=True, help="Periods to forecast and score."),
+    click.option("-w", "--windows", type=click.IntRange(1), default=1, show_default=True, help="Cutoffs to try."),
+    click.option("--step", type=click.IntRange(1), help="Periods between cutoffs; the horizon when left out."),
+    click.option("--gap", type=click.IntRange(0), default=0, show_default=True, help="Lead time before scoring."),
+    click.option("--align", type=click.Choice(["auto", "series", "calendar"]), default="auto", show_default=True,
+                 help="One cutoff for all (calendar), or counted back from each series' own end."),
+    click.option("--refit", type=options.Refit(), default="always", show_default=True, help="How often to fit anew."),
+    click.option("--history", type=click.IntRange(1), help="Periods of training data; all when left out."),
+)  # fmt: skip
+
+keeping_options = options.packed(
+    Keeping,
+    "keeping",
+    click.option("-o", "--output", metavar="FOLDER", help="Keep forecasts, timings and failures here as Parquet."),
+    click.option("--resume", is_flag=True, help="Go on with the run that was interrupted."),
+    options.strict_option,
+    options.jobs_option,
+)
+
+
+@click.command("backtest", context_settings={"help_option_names": ["--help"]})
+@click.argument("data")
+@click.option("-m", "--model", "wanted", multiple=True, metavar="MODEL", help="gru or gru:hidden=64; repeatable.")
+@rolling_options
+@options.table_options
+@options.making_options
+@options.levels_option
+@keeping_options
+@options.json_option
+@options.config_option
+def command(data: str, wanted: tuple[str, ...], as_json: bool, levels: tuple[float, ...], **packs: Any) -> None:
+    r"""Forecast the past of DATA with each model and print the leaderboard, best MASE first.
+
+    DATA is a CSV or Parquet file, "-" for standard input, or dataset:NAME. Without -m all families compete: naive,
+    seasonal naive, ARIMA, SARIMA, Prophet, boosted trees, LSTM and GRU.
+
+    \b
+    Example: forecastkit backtest dataset:demo --horizon 28 --windows 2 -m naive -m seasonal_naive
+    """
+    table: Table = packs["table"]
+    making: Making = packs["making"]
+    panel = table.read(data)
+    plan = packs["rolling"].plan(making.season)
+    entries = _recipes(wanted, making, panel)
+    keeping: Keeping = packs["keeping"]
+    folder = Path(keeping.output) if keeping.output else _scratch(panel, plan, levels)
+    if not keeping.output and not keeping.resume:
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left and nobody wants to go on with
+    report = _run(panel, entries, plan, levels, replace(keeping, output=str(folder)), data)
+    if as_json:
+        console.print_json(report.summary())
+    else:
+        _show(report)
+    if not keeping.output:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _recipes(wanted: tuple[str, ...], making: Making, panel: Panel) -> dict[str, Forecaster]:
+    if wanted:
+        return {text: making.recipe(text, panel) for text in wanted}
+    recipes = {}
+    for text in FAMILIES:
+        try:
+            recipes[text] = making.recipe(text, panel)
+        except MissingExtraError as error:
+            console.say(f"left out: {error}")
+    return recipes
+
+
+def _run(
+    panel: Panel,
+    entries: dict[str, Forecaster],
+    plan: Plan,
+    levels: tuple[float, ...],
+    keeping: Keeping,
+    data: str,
+) -> Report:
+    from forecastkit.evaluation.backtesting import Run, backtest
+
+    with console.progress() as progress:
+        run = Run(
+            jobs=keeping.jobs,
+            folder=keeping.output,
+            resume=keeping.resume,
+            strict=keeping.strict,
+            progress=progress,
+            name=Path(data).name,
+        )
+        try:
+            report = backtest(panel, entries, plan, levels=levels, run=run)
+        except KeyboardInterrupt:
+            console.say(f"what was finished is kept in {keeping.output}: the same command with --resume goes on")
+            raise
+    return report
+
+
+def _scratch(panel: Panel, plan: Plan, levels: tuple[float, ...]) -> Path:
+    """A folder for this very backtest, found again by the same command with --resume."""
+    key = hashlib.sha256(repr((panel.fingerprint, plan, levels)).encode()).hexdigest()[:12]
+    here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else Path(tempfile.gettempdir())
+    return here / ".forecastkit" / "backtests" / key
+
+
+def _show(report: Report) -> None:
+    data, plan = report.head["data"], report.head["plan"]
+    rows = [[row["model"], *(row[name] for name in _SHOWN)] for row in report.leaderboard().to_dict("records")]
+    title = (
+        f"{data['name']}: {data['series']:,} series, freq {data['freq']}, horizon {plan['horizon']}, "
+        f"{plan['windows']} windows, season {plan['season']}"
+    )
+    console.print_table(["model", *_SHOWN], rows, title=title)
+    failures = report.failures
+    for row in failures.drop_duplicates(["model", "reason"]).head(5).to_dict("records"):
+        console.say(f"{row['model']} failed on {row['series']!r}: {row['reason']} (seasonal naive stood in)")
+    if report.head["left_out"]:
+        names = report.head["left_out"]
+        console.say(f"{len(names):,} series miss a window, too short or ended before it, such as {names[0]!r}")

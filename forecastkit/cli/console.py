@@ -1,0 +1,64 @@
+"""What a person sees: tables on stdout, progress and remarks on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+
+def say(text: str) -> None:
+    """A remark to the person, never part of the result."""
+    click.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """A table that is as wide as it must be when it isn't read on a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [[_cell(value) for value in row] for row in rows]
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for k, name in enumerate(columns):
+        numeric = all(_is_number(row[k]) for row in rows) and bool(rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold" if not numeric else "ellipsis")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: an id in square brackets is no markup
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, soft_wrap=False)
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _is_number(cell: str) -> bool:
+    return cell == "-" or cell.replace(",", "").replace(".", "", 1).lstrip("-").isdigit()
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[int, int, str], None] | None]:
+    """A bar on stderr to be called with (done, total, what); None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        job = bar.add_task("starting", total=None)
+        yield lambda done, total, what: bar.update(job, completed=done, total=total, description=what)

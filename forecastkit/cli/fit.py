@@ -1,0 +1,60 @@
+"""forecastkit fit: estimate a model on a table and keep it in a folder."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from forecastkit.cli import console, options
+from forecastkit.cli.options import Making, Table
+
+
+@click.command("fit", context_settings={"help_option_names": ["--help"]})
+@click.argument("data")
+@click.option("-m", "--model", required=True, metavar="MODEL", help="gru or gru:hidden=64,layers=1.")
+@click.option(
+    "-o", "--output", required=True, metavar="FOLDER", help="Where the model goes; a model there is replaced."
+)
+@click.option("-h", "--horizon", type=click.IntRange(1), help="What the model should be best at; default two seasons.")
+@options.table_options
+@options.making_options
+@options.strict_option
+@options.json_option
+@options.config_option
+def command(data: str, model: str, output: str, horizon: int | None, **packs: Any) -> None:
+    r"""Fit MODEL on all of DATA and write it to a folder, from which `forecast` goes on.
+
+    \b
+    Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
+    """
+    from forecastkit.errors import FitError
+
+    table: Table = packs["table"]
+    making: Making = packs["making"]
+    panel = table.read(data)
+    recipe = making.recipe(model, panel)
+    start = time.perf_counter()
+    fitted = recipe.fit(panel, horizon=horizon)
+    seconds = time.perf_counter() - start
+    for series, reason in list(fitted.failures.items())[:5]:
+        if packs["strict"]:
+            raise FitError(reason, model=model, series=series)
+        console.say(f"{model} failed on {series!r}: {reason} (seasonal naive stands in)")
+    fitted.save(output)
+    if packs["as_json"]:
+        console.print_json(
+            {
+                "model": model,
+                "recipe": repr(recipe),
+                "folder": output,
+                "series": len(panel),
+                "failed": len(fitted.failures),
+                "fit_s": round(seconds, 3),
+                "fingerprint": panel.fingerprint,
+            }
+        )
+    else:
+        console.say(f"{model} fitted on {len(panel):,} series in {seconds:.1f} s")
+        click.echo(output)

@@ -1,0 +1,77 @@
+"""forecastkit forecast: what a fitted model says of the periods to come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from forecastkit.cli import console, options
+
+if TYPE_CHECKING:
+    from forecastkit.forecaster import Fitted
+
+
+@click.command("forecast", context_settings={"help_option_names": ["--help"]})
+@click.argument("model")
+@click.option("-h", "--horizon", type=click.IntRange(1), required=True, help="Periods to forecast.")
+@click.option("--data", metavar="FILE", help="Newer observations to go on from; nothing is estimated again.")
+@click.option("--future", metavar="FILE", help="Known covariates of the periods to come: id, time and the columns.")
+@click.option("-o", "--output", default="-", metavar="FILE", help="CSV or Parquet file; stdout when left out.")
+@click.option("--id", default="unique_id", show_default=True, metavar="NAME", help="Column that names the series.")
+@click.option("--time", default="ds", show_default=True, metavar="NAME", help="Column of period starts.")
+@click.option("--target", default="y", show_default=True, metavar="NAME", help="Column of demand in --data.")
+@click.option("--available", metavar="NAME", help="Column of --data that is 0 where the item could not be sold.")
+@options.levels_option
+@options.json_option
+@options.config_option
+def command(model: str, horizon: int, **flags: Any) -> None:
+    r"""Forecast with the fitted MODEL, a folder that `fit` wrote, and print the long table as CSV.
+
+    \b
+    Example: forecastkit forecast models/naive --horizon 28 --levels 0.1,0.9
+    """
+    from forecastkit.data.io import write_table
+    from forecastkit.models import restore
+
+    fitted = _updated(restore(model), flags)
+    levels = flags["levels"] if fitted.recipe.probabilistic else ()
+    forecast = fitted.predict(horizon, levels=levels, future=_future(fitted, flags))
+    frame = forecast.to_frame().rename(columns={"unique_id": flags["id"], "ds": flags["time"]})
+    if flags["as_json"]:
+        frame[flags["time"]] = frame[flags["time"]].map(lambda t: t.isoformat())
+        console.print_json({"model": fitted.recipe.name, "horizon": horizon, "forecast": frame.to_dict("records")})
+    else:
+        write_table(frame, flags["output"])
+
+
+def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:
+    if flags["data"] is None:
+        return fitted
+    from forecastkit.data.io import read
+
+    history = fitted.history
+    newer = read(
+        flags["data"],
+        freq=history.freq,
+        id=flags["id"],
+        time=flags["time"],
+        target=flags["target"],
+        known=history.known.names,
+        past=history.past.names,
+        static=history.static.names,
+        available=flags["available"],
+    )
+    return fitted.update(newer)
+
+
+def _future(fitted: Fitted, flags: dict[str, Any]) -> Any:
+    """The plan as a table with the usual column names."""
+    if flags["future"] is None:
+        return None
+    from forecastkit.data.door import Columns
+    from forecastkit.data.io import read_table
+
+    table = read_table(flags["future"], Columns(id=flags["id"], time=flags["time"], known=fitted.history.known.names))
+    usual = {flags["id"]: "unique_id", flags["time"]: "ds"}
+    return table.rename_columns([usual.get(name, name) for name in table.column_names])

@@ -1,0 +1,185 @@
+"""Flags that mean the same thing in every command, packed into one value for the function behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from forecastkit.errors import ConfigError, closest
+
+if TYPE_CHECKING:
+    from forecastkit.data.panel import Panel
+    from forecastkit.forecaster import Forecaster
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Which columns of the table play which role."""
+
+    id: str
+    time: str
+    target: str
+    freq: str | None
+    known: tuple[str, ...]
+    past: tuple[str, ...]
+    static: tuple[str, ...]
+    available: str | None
+
+    def read(self, source: str) -> Panel:
+        from forecastkit.data.io import read
+
+        panel = read(source, **vars(self))
+        if not source.startswith("dataset:"):
+            return panel
+        asked = [f.name for f in fields(self) if getattr(self, f.name) != _DEFAULTS[f.name]]
+        if asked:
+            raise ConfigError(f"a named data set has its columns and frequency already: leave out --{asked[0]}")
+        return panel
+
+
+_DEFAULTS: dict[str, Any] = {
+    "id": "unique_id",
+    "time": "ds",
+    "target": "y",
+    "freq": None,
+    "known": (),
+    "past": (),
+    "static": (),
+    "available": None,
+}
+
+
+@dataclass(frozen=True)
+class Making:
+    """What all models are made with."""
+
+    season: int | None
+    seed: int
+    device: str | None
+
+    def recipe(self, text: str, panel: Panel) -> Forecaster:
+        from forecastkit import models
+
+        return models.create(text, season=self.season or panel.season, seed=self.seed, device=self.device)
+
+
+def packed(into: type[Any], name: str, *options: Any) -> Decorator:
+    """A decorator that adds `options` to a command and hands them over as one `into` value under `name`."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(**values: Any) -> Any:
+            values[name] = into(**{f.name: values.pop(f.name) for f in fields(into)})
+            return function(**values)
+
+        for option in reversed(options):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+def _multiple(flag: str, text: str) -> Any:
+    return click.option(flag, multiple=True, metavar="NAME", help=text + " Repeatable.")
+
+
+table_options = packed(
+    Table,
+    "table",
+    click.option("--id", default="unique_id", show_default=True, metavar="NAME", help="Column that names the series."),
+    click.option("--time", default="ds", show_default=True, metavar="NAME", help="Column of period starts."),
+    click.option("--target", default="y", show_default=True, metavar="NAME", help="Column of demand."),
+    click.option("--freq", metavar="ALIAS", help="pandas frequency (h, D, W, MS …); inferred when left out."),
+    _multiple("--known", "Covariate that is known ahead (price plan, promotion)."),
+    _multiple("--past", "Covariate that is seen only afterwards (footfall)."),
+    _multiple("--static", "Trait of a series (brand, store type)."),
+    click.option("--available", metavar="NAME", help="Column that is 0 where the item could not be sold."),
+)
+
+making_options = packed(
+    Making,
+    "making",
+    click.option("--season", type=click.IntRange(1), help="Season length in periods; the frequency's when left out."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of models that draw numbers."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where networks run."),
+)
+
+
+class Levels(click.ParamType):
+    """Probabilities in one word: 0.1,0.5,0.9."""
+
+    name = "levels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, (tuple, list)):
+            return tuple(map(float, value))
+        try:
+            levels = tuple(float(part) for part in str(value).split(",") if part)
+        except ValueError:
+            self.fail(f"{value!r} is no list of probabilities such as 0.1,0.5,0.9", param, ctx)
+        if not all(0 < level < 1 for level in levels):
+            self.fail(f"levels lie between 0 and 1, {value!r} does not: write 0.9 for 90 %", param, ctx)
+        return levels
+
+
+class Refit(click.ParamType):
+    """always, never, or every so many windows."""
+
+    name = "always|never|K"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        words = {"always": 1, "never": 0}
+        if str(value) in words:
+            return words[str(value)]
+        if str(value).isdigit() and int(value) > 0:
+            return int(value)
+        self.fail(f"{value!r} is not always, never, or a number of windows", param, ctx)
+
+
+def _load_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Take the command's flags from a TOML file; what stands on the command line wins."""
+    if value is None:
+        return None
+    import tomllib
+
+    try:
+        content = tomllib.loads(Path(value).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{value} can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{value} is no TOML file: {error}") from error
+    command = ctx.command
+    chosen = {**{k: v for k, v in content.items() if not isinstance(v, dict)}, **content.get(str(command.name), {})}
+    known = {flag.lstrip("-"): str(p.name) for p in command.params for flag in p.opts}
+    for key in chosen:
+        if key.replace("_", "-") not in known:
+            raise ConfigError(f"{value}: {command.name} has no option {key!r}{closest(key, known)}")
+    ctx.default_map = {known[key.replace("_", "-")]: entry for key, entry in chosen.items()}
+    return value
+
+
+config_option = click.option(
+    "--config", metavar="FILE.toml", is_eager=True, expose_value=False, callback=_load_config,
+    help="Take flags from a file: `horizon = 28`, `model = [\"gru\"]`, or under the command's name.",
+)  # fmt: skip
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on stdout.")
+levels_option = click.option(
+    "--levels", type=Levels(), default="0.1,0.5,0.9", show_default=True, help="Quantiles, as probabilities."
+)
+jobs_option = click.option(
+    "-j", "--jobs", type=click.IntRange(1), default=lambda: _cores(), show_default="all cores", help="Processes."
+)
+strict_option = click.option("--strict", is_flag=True, help="Make a series that fails an error (exit 5).")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,239 @@
+"""Frequencies: period numbers and back, season lengths, and finding the frequency of a table.
+
+Inside forecastkit a time is a whole number, the count of periods since a fixed origin, so that a regular series is
+one start and a length, and "the next 28 periods" is an addition. `Frequency` translates at the edges.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from forecastkit.errors import FrequencyError, closest
+
+DAY = 86_400_000_000  # microseconds
+_STEPS = {"W": 7 * DAY, "D": DAY, "h": 3_600_000_000, "min": 60_000_000, "s": 1_000_000}
+_SEASONS = {"W": 52, "D": 7, "h": 24, "min": 1440, "s": 3600, "B": 5, "MS": 12, "ME": 12, "QS": 4, "QE": 4}
+_RENAMED = {"H": "h", "T": "min", "S": "s", "M": "ME", "Q": "QE", "A": "YE", "Y": "YE", "AS": "YS"}
+_RENAMED |= {"BM": "BME", "BQ": "BQE", "BA": "BYE", "BY": "BYE", "d": "D", "w": "W", "b": "B"}
+_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_USUAL = ("min", "h", "D", "B", "W", "W-MON", "MS", "ME", "QS", "QE", "YS", "YE")
+_GRID = ("1900-01-01", "2150-12-31")  # the years that calendar frequencies (months, business days) cover
+_APART = 6  # a grid on which no two rows are this near is a coincidence of dates, not a frequency
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """A pandas frequency alias with what it takes to count its periods.
+
+    `phase` is where the grid starts: for periods of fixed length the microseconds from the epoch (hourly readings at
+    half past have 30 minutes), for every n-th month, quarter or year which of the n; `zone` is the time zone of
+    sub-daily data, whose times are then counted in UTC.
+
+    >>> Frequency.parse("MS").season
+    12
+    >>> f = Frequency.parse("D"); f.times(f.ordinals(np.array(["2024-02-29"], "M8[us]")) + 1)
+    array(['2024-03-01T00:00:00.000000'], dtype='datetime64[us]')
+    """
+
+    alias: str
+    phase: int = 0
+    zone: str | None = None
+
+    @classmethod
+    def parse(cls, alias: str) -> Frequency:
+        """The frequency of a pandas alias, of any version's; `FrequencyError` names the closest that pandas knows."""
+        try:
+            offset = pd.tseries.frequencies.to_offset(_modern(str(alias)))
+        except ValueError as error:
+            hint = closest(alias, _USUAL) or f": the usual ones are {', '.join(_USUAL)}"
+            raise FrequencyError(f"{alias!r} is no pandas frequency{hint}", expected=alias) from error
+        if offset.n < 1:
+            raise FrequencyError(f"the frequency {alias!r} must step forward", expected=alias)
+        if offset.rule_code in ("ms", "us", "ns"):
+            raise FrequencyError(f"the frequency {alias!r} is below a second; sum up to 's' or longer", expected=alias)
+        return cls(_one_name(offset).freqstr)
+
+    @cached_property
+    def _offset(self) -> pd.offsets.BaseOffset:
+        return pd.tseries.frequencies.to_offset(self.alias)
+
+    @cached_property
+    def _unit(self) -> str:
+        return str(self._offset.rule_code).split("-")[0]
+
+    @cached_property
+    def step(self) -> int | None:
+        """Microseconds of a period where all are alike, None for months, business days and the like."""
+        base = _STEPS.get(self._unit)
+        return None if base is None else base * self._offset.n
+
+    @property
+    def daily_or_longer(self) -> bool:
+        return self.step is None or self.step >= DAY
+
+    @cached_property
+    def _anchor(self) -> int:
+        weekday = getattr(self._offset, "weekday", None)
+        if self._unit == "W" and weekday is not None:
+            return self.phase + ((weekday - 3) % 7) * DAY  # 1970-01-01 was a Thursday
+        return self.phase
+
+    @cached_property
+    def season(self) -> int:
+        """Periods in the shortest usual season: 24 for hours, 7 for days, 52 for weeks, 12 for months; at least 1."""
+        n, periods = self._offset.n, _SEASONS.get(self._unit, 1)
+        if self._unit == "D" and n % 7 == 0:
+            periods = 364  # 7D is a week by another name
+        return 1 if periods % n else periods // n
+
+    def ordinals(self, times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+        """Period numbers of `times`, any shape, as int64; `FrequencyError` at the first that is off the grid."""
+        stamps = times.astype("M8[us]").astype(np.int64)
+        if self.step is not None:
+            numbers, rest = np.divmod(stamps - self._anchor, self.step)
+            off = rest != 0
+        else:
+            grid = _grid(self.alias, self.phase)
+            numbers = np.clip(np.searchsorted(grid, stamps), 0, len(grid) - 1)
+            off = grid[numbers] != stamps
+        if off.any():
+            raise self._off_grid(int(stamps[off].flat[0]))
+        return numbers
+
+    def _off_grid(self, stamp: int) -> FrequencyError:
+        if self.step is None and not np.datetime64(_GRID[0]) <= np.datetime64(stamp, "us") <= np.datetime64(_GRID[1]):
+            return self._beyond()
+        return FrequencyError(f"{shown(stamp)} is not on the grid of {self.alias!r}", expected=self.alias)
+
+    def _beyond(self) -> FrequencyError:
+        years = f"{_GRID[0][:4]} to {_GRID[1][:4]}"
+        return FrequencyError(f"{self.alias!r} periods are known from {years} only", expected=self.alias)
+
+    def times(self, ordinals: NDArray[np.int64]) -> NDArray[np.datetime64]:
+        """Period starts of `ordinals`, any shape, as datetime64[us]."""
+        ordinals = np.asarray(ordinals, np.int64)
+        if self.step is not None:
+            return (ordinals * self.step + self._anchor).astype("M8[us]")
+        grid = _grid(self.alias, self.phase)
+        if ordinals.size and (ordinals.min() < 0 or ordinals.max() >= len(grid)):
+            raise self._beyond()
+        return grid[ordinals].astype("M8[us]")
+
+    def local(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+        """`times` on the wall clock of `zone`; unchanged without one."""
+        if self.zone is None:
+            return times
+        index = pd.DatetimeIndex(times.ravel()).tz_localize("UTC").tz_convert(self.zone).tz_localize(None)
+        return index.to_numpy().astype("M8[us]").reshape(times.shape)
+
+    def anchored(self, time: int) -> Frequency:
+        """This frequency with the weekday or month of `time` (microseconds) where its alias has one: W, Q and Y."""
+        day = np.datetime64(time, "us").astype("M8[D]")
+        if self._unit == "W":
+            part = _WEEKDAYS[int((day.astype(np.int64) + 3) % 7)]
+        elif self._unit in ("QS", "QE", "YS", "YE"):
+            part = _MONTHS[int(day.astype("M8[M]").astype(np.int64) % 12)]
+        else:
+            return self
+        return Frequency.parse(f"{self._offset.n}{self._unit}-{part}")
+
+    def fitted_to(self, time: int) -> Frequency:
+        """This frequency with the phase at which `time` (microseconds since the epoch) is on the grid."""
+        if self.step is None:
+            phase = int(np.searchsorted(_grid(self._offset.base.freqstr, 0), time)) % self._offset.n
+        else:
+            phase = (time - Frequency(self.alias)._anchor) % self.step
+            if self._unit == "W" and phase % (7 * DAY) >= DAY:
+                phase = 0  # a weekday in the alias is a promise about the day; weeks and the time of day may shift
+        return Frequency(self.alias, phase, self.zone)
+
+
+def _modern(alias: str) -> str:
+    """An alias in today's spelling: 2H is 2h, M is ME."""
+    parts = re.fullmatch(r"([-+.\d]*)([A-Za-z]+)(-.*)?", alias.strip())
+    if parts is None:
+        return alias
+    count, unit, anchor = parts.groups(default="")
+    return f"{count}{_RENAMED.get(unit, unit)}{anchor}"
+
+
+def _one_name(offset: pd.offsets.BaseOffset) -> pd.offsets.BaseOffset:
+    """Quarters from January, April, July and October are one grid; it gets one name, the usual one."""
+    if offset.rule_code.startswith("QS-"):
+        return pd.offsets.QuarterBegin(offset.n, startingMonth=(offset.startingMonth - 1) % 3 + 1)
+    if offset.rule_code.startswith("QE-"):
+        return pd.offsets.QuarterEnd(offset.n, startingMonth=(offset.startingMonth - 1) % 3 + 10)
+    return offset
+
+
+@lru_cache(maxsize=16)
+def _grid(alias: str, phase: int) -> NDArray[np.int64]:
+    offset = pd.tseries.frequencies.to_offset(alias)
+    every = pd.date_range(*_GRID, freq=offset.base).to_numpy().astype("M8[us]").astype(np.int64)
+    return every[phase :: offset.n]
+
+
+def infer(stamps: NDArray[np.int64], steps: NDArray[np.int64]) -> Frequency:
+    """The frequency of a table from its `stamps` [R] and the positive `steps` between neighbours, microseconds.
+
+    The grid is the coarsest that holds all stamps: the steps' greatest common divisor for fixed lengths, whole
+    months, quarters or years where every stamp is a first or a last of a month.
+    """
+    if not len(steps):
+        raise FrequencyError("every series has one row, so no frequency can be inferred; give freq (--freq)")
+    times, shortest = stamps.astype("M8[us]"), int(steps.min())
+    found = _monthly(times, shortest) or _fixed(times, steps, shortest)
+    if found is None:
+        low, high = pd.Timedelta(shortest, "us"), pd.Timedelta(int(steps.max()), "us")
+        raise FrequencyError(
+            f"no regular frequency fits the times, whose steps run from {low} to {high}; round them to their "
+            "period's start, or give freq (--freq)"
+        )
+    return found
+
+
+def _monthly(times: NDArray[np.datetime64], shortest: int) -> Frequency | None:
+    days = times.astype("M8[D]")
+    if shortest < 28 * DAY or (days != times).any():
+        return None
+    months = days.astype("M8[M]")
+    first = (days == months.astype("M8[D]")).all()
+    last = (days + 1 == (months + 1).astype("M8[D]")).all()
+    if not (first or last):
+        return None
+    every = int(np.gcd.reduce(np.diff(np.unique(months.astype(np.int64)))))
+    unit, size = next((u, n) for u, n in (("Y", 12), ("Q", 3), ("M", 1)) if every % n == 0)
+    start = int(times[0].astype(np.int64))
+    return Frequency.parse(f"{every // size}{unit}{'S' if first else 'E'}").anchored(start).fitted_to(start)
+
+
+def _fixed(times: NDArray[np.datetime64], steps: NDArray[np.int64], shortest: int) -> Frequency | None:
+    step = int(np.gcd.reduce(steps))
+    if shortest > _APART * step:
+        return None
+    if step == DAY and _no_weekends(times, steps):
+        return Frequency.parse("B")
+    start = int(times[0].astype(np.int64))
+    if step == 7 * DAY:
+        return Frequency.parse("W").anchored(start).fitted_to(start)
+    unit = next((u for u in ("D", "h", "min", "s") if step % _STEPS[u] == 0), None)
+    if unit is None or (unit != "D" and DAY % step):
+        return None
+    return Frequency.parse(f"{step // _STEPS[unit]}{unit}").fitted_to(start)
+
+
+def _no_weekends(times: NDArray[np.datetime64], steps: NDArray[np.int64]) -> bool:
+    days = times.astype("M8[D]")
+    return bool((days == times).all() and (steps == 3 * DAY).any() and np.is_busday(days).all())
+
+
+def shown(stamp: int | np.int64) -> str:
+    """Microseconds since the epoch as a person writes them: the day, with the time of day where it isn't midnight."""
+    return str(np.datetime64(int(stamp), "us").astype("M8[s]")).replace("T", " ").removesuffix(" 00:00:00")

@@ -1,0 +1,68 @@
+"""The known covariates of periods to come: from a person's table to an array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from forecastkit.data import door
+from forecastkit.data.door import Columns
+from forecastkit.data.panel import Covariates, Floats, Panel
+from forecastkit.errors import ColumnError, DataError, FrequencyError
+
+
+def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None = None) -> Floats:
+    """Known covariates of the `horizon` periods after each series, [N, H, K]; NaN where `future` has no row.
+
+    `future` is a long table with an id, a time and the known columns; None is an empty one. A table without the id
+    column holds for every series. Rows outside the horizon and series outside the history are ignored.
+    """
+    known = history.known
+    values = np.full((len(history), horizon, len(known)), np.nan)
+    if future is None:
+        return values
+    columns = columns or Columns(known=known.names)
+    table = door.to_arrow(future, columns)
+    _check(table, columns, known)
+    block = _block(table, known)
+    steps = _steps(table, columns, history)  # [rows, ...]: the series' step of each row, or below 0
+    owner, step, row = steps
+    inside = (owner >= 0) & (step >= 0) & (step < horizon)
+    values[owner[inside], step[inside]] = block[row[inside]]
+    return values
+
+
+def _check(table: pa.Table, columns: Columns, known: Covariates) -> None:
+    for name in (columns.time, *known.names):
+        if name not in table.column_names:
+            raise ColumnError(name, table.column_names, role="future")
+
+
+def _block(table: pa.Table, known: Covariates) -> Floats:
+    coded = [door.coded(table.column(name), name) for name in known.names]
+    categories = {name: texts for name, (_, texts) in zip(known.names, coded, strict=True) if texts is not None}
+    values = np.stack([column for column, _ in coded], axis=-1)  # [rows, K]
+    return Covariates(known.names, values, categories).recoded(known).values
+
+
+def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any, Any]:
+    """For every row that speaks of a series: the series, its step from 0 on, and the row of the table."""
+    stamps, _ = door.read_stamps(table.column(columns.time), columns.time)
+    try:
+        numbers = history.calendar.ordinals(stamps.astype("M8[us]"))
+    except FrequencyError as error:
+        raise DataError(f"the future's times don't fit the history: {error}") from error
+    rows = np.arange(len(numbers))
+    first = history.ends + 1
+    if columns.id in table.column_names:
+        codes, texts = door.id_texts(table.column(columns.id), columns.id)
+        index = {name: i for i, name in enumerate(history.ids)}
+        owner = np.array([index.get(text, -1) for text in texts], np.int64)[codes]
+        step = numbers - first[owner]
+    else:
+        owner = np.repeat(np.arange(len(history)), len(rows))
+        rows = np.tile(rows, len(history))
+        step = numbers[rows] - first[owner]
+    return owner, step, rows

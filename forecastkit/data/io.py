@@ -1,0 +1,122 @@
+"""CSV and Parquet in and out; "-" is standard input or output."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from forecastkit.data.door import Columns, from_frame
+from forecastkit.data.panel import Panel
+from forecastkit.errors import DataError, StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PARQUET = (".parquet", ".pq")
+_MAGIC = b"PAR1"
+
+
+def read(source: str | Path, *, freq: str | None = None, **columns: Any) -> Panel:
+    """A panel from a CSV or Parquet file, "-" (standard input), or `dataset:NAME`.
+
+    `columns` are the fields of `door.Columns`: id, time, target, known, past, static, available; other columns are
+    ignored. Raises `DataError` when the file can't be read or its table makes no panel.
+    """
+    text = str(source)
+    if text.startswith("dataset:"):
+        from forecastkit.data import datasets
+
+        return datasets.load(text.removeprefix("dataset:"))
+    roles = Columns(**columns)
+    return from_frame(read_table(source, roles), roles, freq)
+
+
+def read_table(source: str | Path, columns: Columns | None = None) -> pa.Table:
+    """The table of a file; of a Parquet file only the columns that have a role. Raises `DataError`."""
+    with _readable(source):
+        if str(source) == "-":
+            return _from_bytes(sys.stdin.buffer.read(), columns)
+        path = Path(source)
+        if path.suffix.lower() in _PARQUET:
+            return _parquet(path, columns)
+        with pa.input_stream(str(path), compression="detect") as stream:
+            return _csv(stream, columns)
+
+
+@contextmanager
+def _readable(source: str | Path) -> Iterator[None]:
+    """Say what can't be read, whatever the library underneath calls it."""
+    where = "standard input" if str(source) == "-" else str(source)
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{where}: no such file") from error
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{where} can't be read as CSV or Parquet: {reason}") from error
+    except OSError as error:
+        raise DataError(f"{where} can't be read: {error.strerror or error}") from error
+
+
+def _from_bytes(content: bytes, columns: Columns | None) -> pa.Table:
+    buffer = io.BytesIO(content)
+    return _parquet(buffer, columns) if content[:4] == _MAGIC else _csv(buffer, columns)
+
+
+def _parquet(source: Any, columns: Columns | None) -> pa.Table:
+    file = pq.ParquetFile(source)
+    names = file.schema_arrow.names
+    wanted = names if columns is None else [name for _, name in columns if name in names]
+    table = file.read(columns=wanted)
+    # The unread columns stay as names, so that an error can offer the closest.
+    for name in names:
+        if name not in wanted:
+            table = table.append_column(name, pa.nulls(table.num_rows))
+    return table
+
+
+def _csv(stream: Any, columns: Columns | None) -> pa.Table:
+    """Ids are read as text, so that 007 stays 007; a decimal comma or another separator shows as a missing column."""
+    kinds = {} if columns is None else {columns.id: pa.string()}
+    options = pa.csv.ConvertOptions(
+        column_types=kinds, strings_can_be_null=True, null_values=["", "NA", "NaN", "nan", "null"]
+    )
+    return pa.csv.read_csv(stream, convert_options=options)
+
+
+def write_table(frame: pd.DataFrame, target: str | Path) -> None:
+    """Write a table as CSV or, by the file's ending, Parquet; "-" is CSV on standard output. Raises `StoreError`."""
+    if str(target) == "-":
+        frame.to_csv(sys.stdout, index=False)
+        return
+    path = Path(target)
+    if path.suffix.lower() in _PARQUET:
+        write_atomic(path, lambda out: frame.to_parquet(out, index=False))
+    else:
+        write_atomic(path, lambda out: frame.to_csv(out, index=False))
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write beside `path` and rename: readers see the old file or the new one, and a full disk leaves no half."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                write(out)
+            Path(name).chmod(0o644)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path} can't be written: {error.strerror or error}") from error

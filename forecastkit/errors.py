@@ -1,0 +1,114 @@
+"""Every error that forecastkit raises on purpose.
+
+::
+
+    ForecastkitError
+    ├─ DataError (ValueError)              exit 3   the table, or what is missing from it
+    │  ├─ ColumnError                               a column is not there
+    │  ├─ FrequencyError                            no regular frequency, or not the one that was asked for
+    │  └─ SeriesTooShortError                       a series has fewer periods than the work needs
+    ├─ ConfigError (ValueError)            exit 2   an option, a hyperparameter, a plan
+    │  └─ UnknownModelError (LookupError)           no model of that name
+    ├─ MissingExtraError (ImportError)     exit 4   an optional dependency is not installed
+    ├─ FitError (RuntimeError)             exit 5   a model could not be estimated
+    └─ StoreError (OSError)                exit 6   a folder or file is unreadable, damaged or of another version
+
+Each inherits the builtin that a stranger would catch, and carries its facts as attributes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class ForecastkitError(Exception):
+    """The root of the tree; `exit_code` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class DataError(ForecastkitError, ValueError):
+    """Something is wrong with the data; `series` names the first bad one where there is one."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, series: str | None = None) -> None:
+        super().__init__(message)
+        self.series = series
+
+
+class ColumnError(DataError):
+    """A column is not in the table; carries `column` and the `found` ones."""
+
+    def __init__(self, column: str, found: Iterable[str], *, role: str = "", option: str = "") -> None:
+        self.column, self.found = column, tuple(map(str, found))
+        what = f"no column {column!r}" + (f" for the {role}" if role else "")
+        how = f"; name it with {option}" if option else ""
+        super().__init__(f"{what}{closest(column, self.found)}. Columns found: {', '.join(self.found) or 'none'}{how}")
+
+
+class FrequencyError(DataError):
+    """The times don't keep one frequency; carries the `expected` alias where one was asked for."""
+
+    def __init__(self, message: str, *, series: str | None = None, expected: str | None = None) -> None:
+        super().__init__(message, series=series)
+        self.expected = expected
+
+
+class SeriesTooShortError(DataError):
+    """A series has `found` periods where `needed` are required."""
+
+    def __init__(self, series: str, *, needed: int, found: int, what: str) -> None:
+        message = f"series {series!r} has {found} periods, {what} needs at least {needed}"
+        super().__init__(message, series=series)
+        self.needed, self.found = needed, found
+
+
+class ConfigError(ForecastkitError, ValueError):
+    """An option or a hyperparameter makes no sense."""
+
+    exit_code = 2
+
+
+class UnknownModelError(ConfigError, LookupError):
+    """No model has this name; carries `name` and the `known` ones."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name, self.known = name, tuple(known)
+        super().__init__(f"no model named {name!r}{closest(name, self.known)}. Models: {', '.join(self.known)}")
+
+
+class MissingExtraError(ForecastkitError, ImportError):
+    """An optional dependency is not installed; carries the `extra` that brings it."""
+
+    exit_code = 4
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra {extra!r}: pip install 'forecastkit[{extra}]'")
+        self.extra = extra
+
+
+class FitError(ForecastkitError, RuntimeError):
+    """A model could not be estimated; carries `model` and `series`."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, model: str = "", series: str | None = None) -> None:
+        where = f"{model} on series {series!r}: " if series is not None else f"{model}: " if model else ""
+        super().__init__(where + message)
+        self.model, self.series, self.reason = model, series, message
+
+
+class StoreError(ForecastkitError, OSError):
+    """A folder or file can't be read or written, is damaged, or is of another version."""
+
+    exit_code = 6
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The words ", did you mean 'x'?" for the nearest known name, or nothing."""
+    lower = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.6)
+    return f", did you mean {lower[near[0]]!r}?" if near else ""

@@ -1,0 +1,1 @@
+"""How good, and how fast: splits, metrics, backtests and their reports."""

@@ -1,0 +1,338 @@
+"""Rolling-origin backtests: every model on every window, streamed to disk, resumable.
+
+The unit of work is a model, a chunk of series (all of them for a pooled model) and the windows from one fit to the
+next. What it forecasts goes to one Parquet file a window, written whole or not at all; a run that goes on finds these
+files and computes only what is missing. Chunks never depend on the number of processes, so neither do the numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forecastkit import execution, models, recipes, store
+from forecastkit.data.panel import Floats, Ints, Panel
+from forecastkit.errors import ConfigError, DataError, FitError
+from forecastkit.evaluation import records
+from forecastkit.evaluation.records import Cost, Part
+from forecastkit.evaluation.report import Report
+from forecastkit.evaluation.splits import Plan, Window, left_out, windows
+from forecastkit.execution import Usage
+from forecastkit.forecaster import Fitted, Forecast, Forecaster
+
+logger = logging.getLogger(__name__)
+
+BASELINE = "seasonal_naive"
+_CHUNKS = 16  # a panel is worked on in about so many pieces ...
+_MOST_SERIES = 512  # ... none larger than this
+_RETRIES = 20  # series that a model may name as bad before it has failed on all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a backtest is carried out; nothing here changes its numbers.
+
+    jobs: processes for the local models · folder: where results are streamed to (None: a temporary one that lives as
+    long as the report) · resume: go on with the run that stands in `folder` · strict: raise `FitError` at the first
+    series that fails instead of falling back · progress: called with (done, total, what) · executor: any
+    `concurrent.futures.Executor` that takes the local models' work instead of own processes · name: of the data.
+    """
+
+    jobs: int = 1
+    folder: str | Path | None = None
+    resume: bool = False
+    strict: bool = False
+    progress: Callable[[int, int, str], None] | None = None
+    executor: Executor | None = None
+    name: str = "data"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One model on one chunk of series over the windows from one fit to the next; `cuts` are cut to the chunk."""
+
+    label: str
+    recipe: Forecaster
+    chunk: int
+    cuts: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What all tasks share, opened once a process; the arrays are mapped from disk, not copied."""
+
+    folder: Path
+    panel: Panel
+    plan: Plan
+    levels: tuple[float, ...]
+    fallback: Forecaster
+
+
+def backtest(
+    panel: Panel,
+    models: Iterable[str | Forecaster] | Mapping[str, Forecaster],
+    plan: Plan | None = None,
+    *,
+    levels: Sequence[float] = (0.1, 0.5, 0.9),
+    run: Run | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Report:
+    """Forecast the past with every model and score it.
+
+    `models` are recipes, texts such as "gru:hidden=64", or recipes by a name of one's own; `options` are the fields of `Plan` where no plan is given:
+    `backtest(panel, ["seasonal_naive", "sarima"], horizon=28, windows=3)`. A series on which a model fails is forecast
+    by seasonal naive, counted and listed with its reason in the report. Raises `ConfigError` for a plan or model that
+    makes no sense, `SeriesTooShortError` when no series is long enough.
+    """
+    run = run or Run()
+    plan = (plan or recipes.build(Plan, options, where="backtest")).settled(panel)
+    entries = _entries(models, plan, seed)
+    cuts = windows(panel, plan)
+    levels = tuple(sorted({*map(float, levels), 0.5}))
+    folder, keep_alive = _folder(run)
+    head = _head(panel, plan, entries, levels, run.name)
+    head["left_out"] = [panel.ids[i] for i in left_out(panel, cuts)]
+    head["cutoffs"] = _cutoffs(panel, cuts)
+    with records.locked(folder):
+        records.begin(folder, head, resume=run.resume)
+        _stage(folder, panel)
+        _work_off(folder, _tasks(entries, plan, cuts, len(panel)), run)
+        records.finish(folder)
+    return Report.read(folder, keep_alive=keep_alive)
+
+
+def _entries(
+    wanted: Iterable[str | Forecaster] | Mapping[str, Forecaster], plan: Plan, seed: int
+) -> dict[str, Forecaster]:
+    if isinstance(wanted, Mapping):
+        return dict(wanted)
+    entries: dict[str, Forecaster] = {}
+    for item in [wanted] if isinstance(wanted, (str, Forecaster)) else wanted:
+        recipe = models.create(item, season=plan.season, seed=seed) if isinstance(item, str) else item
+        label = item if isinstance(item, str) else recipes.label(item)
+        if label in entries:
+            raise ConfigError(f"the model {label!r} is listed twice")
+        entries[label] = recipe
+    if not entries:
+        raise ConfigError("no models to compare: name at least one")
+    return entries
+
+
+def _folder(run: Run) -> tuple[Path, Any]:
+    """The run's folder, and what must live as long as the report does."""
+    if run.folder is not None:
+        return Path(run.folder), None
+    if run.resume:
+        raise ConfigError("to resume, the folder of the run is needed")
+    temporary = tempfile.TemporaryDirectory(prefix="forecastkit-")
+    return Path(temporary.name), temporary
+
+
+def _head(
+    panel: Panel, plan: Plan, entries: dict[str, Forecaster], levels: tuple[float, ...], name: str
+) -> dict[str, Any]:
+    return {
+        "data": {
+            "name": name,
+            "series": len(panel),
+            "rows": len(panel.values),
+            "freq": panel.freq,
+            "fingerprint": panel.fingerprint,
+        },
+        "plan": dataclasses.asdict(plan),
+        "levels": list(levels),
+        "baseline": BASELINE,
+        "recipes": {label: repr(recipe) for label, recipe in entries.items()},
+        "machine": execution.machine(),
+        "versions": store.versions(),
+    }
+
+
+def _cutoffs(panel: Panel, cuts: list[Window]) -> list[str]:
+    """The last period seen in each window; where series end apart, the latest of them."""
+    last = np.array([(panel.starts[c.series] + c.lengths - 1).max() for c in cuts])
+    unit = "D" if panel.calendar.daily_or_longer else "m"
+    return [str(t) for t in np.datetime_as_string(panel.calendar.times(last), unit)]
+
+
+def _tasks(entries: dict[str, Forecaster], plan: Plan, cuts: list[Window], series: int) -> list[_Task]:
+    size = max(1, min(_MOST_SERIES, -(-series // _CHUNKS)))
+    tasks = []
+    for label, recipe in entries.items():
+        bounds = [(0, series)] if recipe.pooled else [(k, k + size) for k in range(0, series, size)]
+        for chunk, (first, last) in enumerate(bounds):
+            mine = [c for c in (_within(c, first, last) for c in cuts) if len(c.series)]
+            tasks += [_Task(label, recipe, chunk, group) for group in _groups(mine, plan)]
+    return tasks
+
+
+def _within(cut: Window, first: int, last: int) -> Window:
+    mine = (cut.series >= first) & (cut.series < last)
+    return replace(cut, series=cut.series[mine], lengths=cut.lengths[mine])
+
+
+def _groups(cuts: list[Window], plan: Plan) -> Iterator[tuple[Window, ...]]:
+    """Runs of windows that share one fit."""
+    group: list[Window] = []
+    for cut in cuts:
+        if group and plan.fits_at(cut.index):
+            yield tuple(group)
+            group = []
+        group.append(cut)
+    if group:
+        yield tuple(group)
+
+
+def _stage(folder: Path, panel: Panel) -> None:
+    """Lay the panel's arrays beside the results, where every process maps them instead of getting a copy sent."""
+    arrays, about = panel.arrays()
+    place = folder / records.PANEL
+    with store.store_errors(place):
+        place.mkdir(exist_ok=True)
+        for name, array in arrays.items():
+            np.save(place / f"{name}.npy", array)
+        store.write_bytes(place / "about.json", json.dumps(about).encode())
+
+
+@lru_cache(maxsize=1)
+def _scene(folder: Path, _started: str) -> _Scene:
+    place = folder / records.PANEL
+    arrays = {file.stem: np.load(file, mmap_mode="r") for file in place.glob("*.npy")}
+    panel = Panel.from_arrays(arrays, json.loads((place / "about.json").read_text("utf-8")))
+    head = records.read_head(folder)
+    plan = Plan(**head["plan"])
+    return _Scene(folder, panel, plan, tuple(head["levels"]), models.create(BASELINE, season=plan.season))
+
+
+def _work_off(folder: Path, tasks: list[_Task], run: Run) -> None:
+    """Local models first, spread over processes; then the pooled ones, each with the whole machine to itself."""
+    started = records.read_head(folder)["started"]
+    work = partial(_work, folder, started, run.strict)
+    local = [t for t in tasks if not t.recipe.pooled]
+    pooled = [t for t in tasks if t.recipe.pooled]
+    done = 0
+    for label in execution.run(work, local, jobs=run.jobs, executor=run.executor):
+        done += 1
+        _tell(run, done, len(tasks), label)
+    for task in pooled:
+        _tell(run, done, len(tasks), task.label)
+        work(task)
+        done += 1
+        _tell(run, done, len(tasks), task.label)
+
+
+def _tell(run: Run, done: int, total: int, what: str) -> None:
+    if run.progress is not None:
+        run.progress(done, total, what)
+
+
+def _work(folder: Path, started: str, strict: bool, task: _Task) -> str:
+    """Do one task; what stands on disk already is not done again."""
+    scene = _scene(folder, started)
+    missing = [c for c in task.cuts if not records.part_file(folder, task.label, c.index, task.chunk).exists()]
+    if missing:
+        _forecast_windows(scene, task, {c.index for c in missing}, strict)
+    return task.label
+
+
+def _forecast_windows(scene: _Scene, task: _Task, missing: set[int], strict: bool) -> None:
+    attempt: _Attempt | None = None
+    for cut in task.cuts:
+        train = scene.panel.take(cut.series).cut(cut.lengths)
+        if scene.plan.history is not None:
+            train = train.tail(scene.plan.history)
+        with execution.measured() as fitting:
+            attempt = _attempt(task.recipe, train, scene.plan) if attempt is None else attempt.moved_to(train)
+        if cut.index not in missing:
+            continue
+        with execution.measured() as predicting:
+            forecast, failures = attempt.forecast(scene, cut, train)
+        if strict and failures:
+            series, reason = next(iter(failures.items()))
+            raise FitError(reason, model=task.label, series=series)
+        cost = Cost.of(fitting, predicting)
+        part = Part(task.label, cut.index, task.chunk, cost, failures)
+        records.write(scene.folder, part, records.table(scene.panel, scene.plan, cut, forecast))
+        attempt = replace(attempt, usage=Usage())
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A model fitted on those series that it can be fitted on, and the reasons of the others."""
+
+    fitted: Fitted | None
+    kept: Ints  # indices into the training panel
+    reasons: dict[str, str]
+    usage: Usage = dataclasses.field(default_factory=Usage)
+
+    def moved_to(self, train: Panel) -> _Attempt:
+        """The same parameters on a longer history."""
+        if self.fitted is None:
+            return self
+        known = set(self.fitted.history.ids)
+        kept = np.array([i for i, name in enumerate(train.ids) if name in known], np.int64)
+        reasons = self.reasons | {
+            name: "it was too short when the model was fitted" for name in train.ids if name not in known
+        }
+        return _Attempt(self.fitted.update(train.take(kept)), kept, reasons)
+
+    def forecast(self, scene: _Scene, cut: Window, train: Panel) -> tuple[Forecast, dict[str, str]]:
+        """Forecasts of all series of the window, the baseline's where this model failed, and the reasons."""
+        plan = scene.plan
+        steps = plan.gap + plan.horizon
+        if self.fitted is None:
+            return scene.fallback.fit(train).predict(steps, levels=scene.levels), self.reasons
+        levels = scene.levels if self.fitted.recipe.probabilistic else ()
+        future = _future(scene.panel, cut, self.kept, steps)
+        own = self.fitted.predict(steps, levels=levels, future=future)
+        reasons = self.reasons | dict(self.fitted.failures)
+        if len(self.kept) == len(train):
+            return own, reasons
+        rest = scene.fallback.fit(train).predict(steps, levels=levels)
+        rest.mean[self.kept], rest.quantiles[self.kept] = own.mean, own.quantiles
+        return rest, reasons
+
+
+def _attempt(recipe: Forecaster, train: Panel, plan: Plan) -> _Attempt:
+    """Fit on the series that are long enough, leaving out one after another that the model says is bad."""
+    reasons: dict[str, str] = {}
+    needed = recipe.needs(train)
+    kept = np.flatnonzero(train.lengths >= needed)
+    for i in np.flatnonzero(train.lengths < needed):
+        reasons[train.ids[i]] = f"{train.lengths[i]} periods, {recipe.name} needs {needed}"
+    for _ in range(_RETRIES):
+        if not len(kept):
+            break
+        try:
+            fitted = recipe.fit(train.take(kept), horizon=plan.gap + plan.horizon)
+            return _Attempt(fitted, kept, reasons)
+        except (FitError, DataError) as error:
+            bad = [error.series] if error.series is not None else [train.ids[i] for i in kept]
+            reasons |= dict.fromkeys(bad, str(error))
+            kept = np.array([i for i in kept if train.ids[i] not in reasons], np.int64)
+    logger.warning("%s failed on every series of a chunk: %s", recipe.name, next(iter(reasons.values()), ""))
+    last = next(reversed(reasons.values()), "")
+    return _Attempt(None, kept, dict.fromkeys(train.ids, last) | reasons)
+
+
+def _future(panel: Panel, cut: Window, kept: Ints, steps: int) -> Floats | None:
+    """The known covariates after the cutoff [n, H, K], as they came true; None without any."""
+    if not len(panel.known):
+        return None
+    members = panel.take(cut.series[kept])
+    values = members.known_after(cut.lengths[kept], steps)
+    for step in range(1, steps):  # beyond a series' end nothing is scored: any number will do, a hole will not
+        hole = np.isnan(values[:, step])
+        values[:, step] = np.where(hole, values[:, step - 1], values[:, step])
+    return values

@@ -1,0 +1,207 @@
+"""A backtest on disk: one head, and one Parquet file for each model, window and chunk of series.
+
+Every file is written beside its place and renamed, and carries its own costs and failures in its metadata: what is
+there is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from forecastkit.data.io import write_atomic
+from forecastkit.data.panel import Panel
+from forecastkit.errors import ConfigError, StoreError
+from forecastkit.evaluation import metrics
+from forecastkit.evaluation.splits import Plan, Window
+from forecastkit.execution import Usage
+from forecastkit.forecaster import Forecast
+from forecastkit.store import store_errors
+
+FORMAT = 1
+PANEL = "panel"
+_HEAD = "backtest.json"
+_PARTS = "parts"
+_ABOUT = b"forecastkit"
+_SAME = ("data", "plan", "levels")  # what a run that goes on must have in common with its beginning
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds and memory of one part: work summed over processes, the peak of the heaviest of them."""
+
+    fit_s: float
+    predict_s: float
+    cpu_s: float
+    peak_mb: float
+
+    @classmethod
+    def of(cls, fitting: Usage, predicting: Usage) -> Cost:
+        return cls(
+            fit_s=fitting.seconds,
+            predict_s=predicting.seconds,
+            cpu_s=fitting.cpu_s + predicting.cpu_s,
+            peak_mb=max(fitting.peak_mb, predicting.peak_mb),
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part file says about itself."""
+
+    model: str
+    window: int
+    chunk: int
+    cost: Cost
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+def begin(folder: Path, head: dict[str, Any], *, resume: bool) -> None:
+    """Write the head of a new run, or check that the run in `folder` is the same and may go on."""
+    file = folder / _HEAD
+    if file.exists():
+        before = read_head(folder)
+        if not resume:
+            raise ConfigError(f"{folder} holds a backtest already: resume it (--resume), or choose another folder")
+        _same_run(before, head, folder)
+        head = before | {"recipes": before["recipes"] | head["recipes"], "finished": None}
+    elif folder.exists() and any(p.name != _LOCK for p in folder.iterdir()):
+        raise StoreError(f"{folder} is not empty and holds no backtest: choose another folder")
+    else:
+        head = {"format": FORMAT, "started": datetime.now(UTC).isoformat(), "finished": None} | head
+    _write_head(folder, head)
+
+
+def _same_run(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    different = [name for name in _SAME if _plain(before[name]) != _plain(now[name])]
+    shared = before["recipes"].keys() & now["recipes"].keys()
+    different += [f"the model {label}" for label in sorted(shared) if before["recipes"][label] != now["recipes"][label]]
+    if different:
+        raise ConfigError(f"{folder} holds another backtest ({', '.join(different)} differ): choose another folder")
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def finish(folder: Path) -> None:
+    """Mark the run as complete and drop the copy of the panel that only the workers needed."""
+    _write_head(folder, read_head(folder) | {"finished": datetime.now(UTC).isoformat()})
+    shutil.rmtree(folder / PANEL, ignore_errors=True)
+
+
+def _write_head(folder: Path, head: Mapping[str, Any]) -> None:
+    write_atomic(folder / _HEAD, lambda out: out.write(json.dumps(head, indent=1).encode()))
+
+
+def read_head(folder: Path) -> dict[str, Any]:
+    """The head of a run; `StoreError` when there is none, or it is damaged or of another version."""
+    file = folder / _HEAD
+    try:
+        with store_errors(file):
+            head: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{file}: damaged, it is not the head of a backtest") from error
+    if head.get("format") != FORMAT:
+        raise StoreError(f"{file}: format {head.get('format')}, this forecastkit reads {FORMAT}")
+    return head
+
+
+_LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out of the folder; the lock goes with the process, however that ends."""
+    with store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+    try:
+        if not _lock(handle):
+            raise StoreError(f"{folder}: another process is working here: wait for it, or choose another folder")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # not on Windows, where two processes in one folder are not caught
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def part_file(folder: Path, model: str, window: int, chunk: int) -> Path:
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", model)[:40]
+    digest = hashlib.sha256(model.encode()).hexdigest()[:8]
+    return folder / _PARTS / f"{plain}-{digest}" / f"{window:04d}-{chunk:05d}.parquet"
+
+
+def write(folder: Path, part: Part, table: pa.Table) -> None:
+    about = {_ABOUT: json.dumps(asdict(part)).encode()}
+    file = part_file(folder, part.model, part.window, part.chunk)
+    write_atomic(file, lambda out: pq.write_table(table.replace_schema_metadata(about), out))
+
+
+def parts(folder: Path, model: str) -> Iterator[tuple[Part, pa.Table]]:
+    """The parts of a model, in the order of windows and series."""
+    for file in sorted(part_file(folder, model, 0, 0).parent.glob("*.parquet")):
+        with store_errors(file):
+            try:
+                table = pq.read_table(file)
+                about = json.loads(table.schema.metadata[_ABOUT])
+            except (pa.ArrowInvalid, KeyError, json.JSONDecodeError) as error:
+                raise StoreError(f"{file}: damaged ({error})") from error
+        yield Part(**about | {"cost": Cost(**about["cost"])}), table
+
+
+def table(panel: Panel, plan: Plan, cut: Window, forecast: Forecast) -> pa.Table:
+    """The long table of a part: what was forecast beside what came, and the scale of each series' errors.
+
+    A period that came without a value, or in which the item could not be sold, has y NaN and is not scored.
+    """
+    members = panel.take(cut.series)
+    horizon = plan.horizon
+    steps = plan.gap + np.arange(horizon)  # [H]
+    scales = metrics.scales(members.cut(cut.lengths), plan.season or panel.season)  # [n, 2]
+    cutoffs = panel.calendar.times(members.starts + cut.lengths - 1)
+    n = len(cut.series)
+    columns: dict[str, Any] = {
+        "series": pa.DictionaryArray.from_arrays(np.repeat(np.arange(n, dtype=np.int32), horizon), list(members.ids)),
+        "window": np.full(n * horizon, cut.index, np.int16),
+        "cutoff": np.repeat(cutoffs, horizon),
+        "time": forecast.times[:, steps].ravel(),
+        "step": np.tile((steps + 1).astype(np.int32), n),  # counted from the cutoff, lead time included
+        "y": _came(members, cut, steps).ravel(),
+        "mean": forecast.mean[:, steps].ravel(),
+    }
+    for k, level in enumerate(forecast.levels):
+        columns[f"q{level:g}"] = forecast.quantiles[:, steps, k].ravel()
+    columns["absolute_scale"], columns["squared_scale"] = np.repeat(scales, horizon, axis=0).T
+    return pa.table(columns)
+
+
+def _came(members: Panel, cut: Window, steps: Any) -> Any:
+    """What came at the scored steps, [n, H]; NaN after the end, in gaps and where the item was not on offer."""
+    positions = cut.lengths[:, None] + steps
+    inside = positions < members.lengths[:, None]
+    rows = np.where(inside, members.offsets[:-1, None] + positions, 0)
+    return np.where(inside & members.observed[rows], members.values[rows], np.nan)

@@ -1,0 +1,160 @@
+"""Where work runs, in line or in processes, and what it costs."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from forecastkit.errors import FitError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+@dataclass
+class Usage:
+    """What a piece of work cost: wall and CPU seconds, and peak memory in MB above what was held before."""
+
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    peak_mb: float = 0.0
+
+
+@contextmanager
+def measured() -> Iterator[Usage]:
+    """Measure the block; the figures stand in the yielded `Usage` afterwards.
+
+    The peak is the kernel's high-water mark, reset at the start (Linux; elsewhere the mark of the whole process).
+    """
+    usage = Usage()
+    _release()
+    before, wall, cpu = _resident_mb(), time.perf_counter(), time.process_time()
+    try:
+        yield usage
+    finally:
+        usage.seconds, usage.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
+        usage.peak_mb = max(0.0, _peak_mb() - before)
+
+
+def _release() -> None:
+    """Hand freed memory back and reset the high-water mark, so that one model's peak isn't hidden by another's."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        _CLEAR.write_text("5")
+    except (OSError, AttributeError, TypeError):
+        return  # not Linux with glibc: peaks are then those of the whole process
+
+
+def _field_mb(name: str) -> float | None:
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((float(line.split()[1]) / 1024 for line in lines if line.startswith(name)), None)
+
+
+def _resident_mb() -> float:
+    return _field_mb("VmRSS") or 0.0
+
+
+def _peak_mb() -> float:
+    found = _field_mb("VmHWM")
+    if found is not None:
+        return found
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run(task: Callable[[T], R], items: Sequence[T], *, jobs: int = 1, executor: Executor | None = None) -> Iterator[R]:
+    """`task(item)` of each item, in the order of completion: in line, in `jobs` processes, or on an `executor`.
+
+    Any executor with `submit` will do (processes, a cluster's). `FitError` when a worker is killed.
+    """
+    if executor is not None:
+        yield from _collected(executor, task, items)
+    elif jobs <= 1 or len(items) <= 1:
+        yield from map(task, items)
+    else:
+        with _pool(min(jobs, len(items))) as pool:
+            yield from _collected(pool, task, items)
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[Executor]:
+    # "spawn": a forked copy of a process with threads (torch, OpenMP) can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_worker)
+    try:
+        yield pool
+    except BaseException:
+        # Ctrl-C or an error: what runs is worth nothing any more, so don't wait for it.
+        workers = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in workers:
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def _worker() -> None:
+    """One thread a process, as there is one process a core; and only the parent answers Ctrl-C."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End with the parent, also when it was killed and could not say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _collected(executor: Executor, task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    futures: list[Any] = [executor.submit(task, item) for item in items]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise FitError(
+            "a worker process was killed, most likely for want of memory: use fewer jobs (--jobs), and resume (--resume)"
+        ) from error
+
+
+def machine() -> dict[str, Any]:
+    """What the work ran on: processor, cores, memory in GB, system, Python."""
+    import platform
+
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    return {
+        "processor": _processor() or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(pages / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,251 @@
+"""The interface that every model keeps: a recipe is fitted on a panel, what is fitted predicts.
+
+A `Forecaster` is a recipe, a frozen dataclass of hyperparameters. `fit` returns a new `Fitted` and changes nothing::
+
+    fitted = SeasonalNaive(season=7).fit(panel)
+    forecast = fitted.predict(28, levels=(0.1, 0.5, 0.9))
+
+A model's author writes `_fit` and `_predict` on arrays; the checks that all models share stand here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecastkit.data.panel import Floats, Panel
+from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROLES = frozenset({"known", "past", "static", "available"})
+
+
+class Trial(Protocol):
+    """What `suggest` asks of a tuner; Optuna's trial has these methods, and so can any other."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecasts of N series over H periods; `to_frame` makes the long table.
+
+    series: N ids · times: [N, H] period starts · mean: [N, H] units per period · quantiles: [N, H, Q], never
+    decreasing along Q · levels: Q probabilities, increasing · zone: of sub-daily `times`, which are then in UTC.
+    """
+
+    series: tuple[str, ...]
+    times: NDArray[np.datetime64]
+    mean: Floats
+    quantiles: Floats
+    levels: tuple[float, ...] = ()
+    zone: str | None = None
+
+    def median(self) -> Floats:
+        """The 0.5 quantile where it was asked for, else the mean; [N, H]."""
+        return self.quantiles[..., self.levels.index(0.5)] if 0.5 in self.levels else self.mean
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns unique_id, ds, mean and one `q0.1` a level; N x H rows."""
+        import pandas as pd
+
+        times = pd.DatetimeIndex(self.times.ravel())
+        if self.zone is not None:
+            times = times.tz_localize("UTC").tz_convert(self.zone)
+        columns = {"unique_id": np.repeat(np.array(self.series, object), self.times.shape[1]), "ds": times}
+        columns["mean"] = self.mean.ravel()
+        for k, level in enumerate(self.levels):
+            columns[f"q{level:g}"] = self.quantiles[..., k].ravel()
+        return pd.DataFrame(columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecaster(ABC):
+    """A recipe: hyperparameters and how to fit them. Concrete ones are frozen, keyword-only dataclasses and final."""
+
+    name: ClassVar[str]  # the file's name is the model's name
+    fitted_type: ClassVar[type[Fitted]]
+    uses: ClassVar[frozenset[str]] = frozenset()  # of ROLES
+    probabilistic: ClassVar[bool] = True  # quantiles of its own?
+    pooled: ClassVar[bool] = False  # one model for all series?
+    handles_gaps: ClassVar[bool] = True
+
+    def fit(self, train: Panel, *, horizon: int | None = None) -> Fitted:
+        """Estimate on every series of `train`.
+
+        `horizon` is the one the model should be best at (default two seasons); every fitted model predicts any.
+        Raises `SeriesTooShortError`, `DataError` for gaps that the model can't handle, `FitError`.
+        """
+        if not len(train):
+            raise DataError("the panel has no series")
+        if horizon is not None and horizon < 1:
+            raise ConfigError(f"horizon must be at least 1, not {horizon}")
+        self._check(train)
+        return self._fit(train, horizon or 2 * max(train.season, 2))
+
+    def _check(self, train: Panel) -> None:
+        """Refuse a panel that this recipe can't be fitted on."""
+        short = int(np.argmin(train.lengths))
+        needed = self.needs(train)
+        if train.lengths[short] < needed:
+            found = int(train.lengths[short])
+            raise SeriesTooShortError(train.ids[short], needed=needed, found=found, what=self.name)
+        if not self.handles_gaps and train.gaps:
+            at = int(np.flatnonzero(np.isnan(train.values))[0])
+            name = train.ids[int(np.searchsorted(train.offsets, at, side="right")) - 1]
+            raise DataError(f"{self.name} can't handle gaps, series {name!r} has some: fill them first", series=name)
+
+    def needs(self, train: Panel) -> int:
+        """Periods that each series must have."""
+        return 1
+
+    def predict(self, *_: Any, **__: Any) -> Forecast:
+        """Always an error: a recipe has learned nothing."""
+        raise TypeError(f"{type(self).__name__} is a recipe: fit returns the fitted model, call predict on that")
+
+    @abstractmethod
+    def _fit(self, train: Panel, horizon: int) -> Fitted: ...
+
+    @classmethod
+    @abstractmethod
+    def examples(cls) -> Iterator[Self]:
+        """Small and quick recipes, to be put through the contract."""
+
+    @classmethod
+    def suggest(cls, trial: Trial) -> Self:
+        """A recipe from the search space of a tuner; the default space has one point, the defaults."""
+        return cls()
+
+
+@dataclass(frozen=True)
+class State:
+    """What a fitted model is made of besides its recipe and history: plain arrays and JSON values, no objects."""
+
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fitted(ABC):
+    """A recipe, the history that forecasts go on from, and what was estimated (the fields of the subclass).
+
+    `failures` maps the series that could not be estimated to the reason; their forecasts are the baseline's.
+    `trained_on` is the fingerprint of the training data.
+    """
+
+    recipe: Any
+    history: Panel
+    failures: Mapping[str, str] = field(default_factory=dict)
+    trained_on: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.trained_on:
+            object.__setattr__(self, "trained_on", self.history.fingerprint)
+
+    def predict(self, horizon: int, *, levels: Sequence[float] = (), future: Any = None) -> Forecast:
+        """Forecast `horizon` periods after the end of each series.
+
+        `levels` are probabilities in (0, 1) in any order. `future` holds the known covariates of those periods: a
+        long table like the training one without the target, or an array [N, H, K] in the order of
+        `history.known.names`. Raises `ConfigError` for levels that the model doesn't give, `DataError` naming the
+        columns and dates of `future` that are missing.
+        """
+        if horizon < 1:
+            raise ConfigError(f"horizon must be at least 1, not {horizon}")
+        ordered = self._levels(levels)
+        mean, quantiles = self._predict(horizon, ordered, self._future(horizon, future))
+        if not np.isfinite(mean).all():
+            name = self.history.ids[int(np.flatnonzero(~np.isfinite(mean).all(axis=1))[0])]
+            raise FitError("the forecast is not finite", model=self.recipe.name, series=name)
+        times = self.history.calendar.times(self.history.future_ordinals(horizon))
+        quantiles = np.maximum.accumulate(quantiles, axis=-1)  # [N, H, Q], against rounding only
+        return Forecast(self.history.ids, times, mean, quantiles, ordered, self.history.calendar.zone)
+
+    def _levels(self, levels: Sequence[float]) -> tuple[float, ...]:
+        ordered = tuple(sorted({float(level) for level in levels}))
+        if ordered and not (0 < ordered[0] and ordered[-1] < 1):
+            raise ConfigError(f"levels are probabilities between 0 and 1, not {ordered}; write 0.9 for 90 %")
+        if ordered and not self.recipe.probabilistic:
+            raise ConfigError(f"{self.recipe.name} has no quantiles; ask it for none")
+        return ordered
+
+    def _future(self, horizon: int, future: Any) -> Floats | None:
+        """Known covariates as [N, H, K] where the model uses them, checked."""
+        known = self.history.known
+        if "known" not in self.recipe.uses or not len(known):
+            return None
+        if isinstance(future, np.ndarray):
+            expected = (len(self.history), horizon, len(known))
+            if future.shape != expected:
+                raise DataError(f"future has the shape {future.shape}, needed is [N, H, K] = {expected}")
+            values = future
+        else:
+            from forecastkit.data.future import lay_out
+
+            values = lay_out(self.history, horizon, future)
+        self._complete(values)
+        return values
+
+    def _complete(self, future: Floats) -> None:
+        """Refuse a future with holes in its numbers; a missing category is a category of its own."""
+        known, history = self.history.known, self.history
+        numeric = [k for k, name in enumerate(known.names) if name not in known.categories]
+        holes = np.isnan(future[..., numeric])  # [N, H, K']
+        if not holes.any():
+            return
+        names = [known.names[numeric[k]] for k in np.flatnonzero(holes.any(axis=(0, 1)))]
+        days = history.calendar.times(history.future_ordinals(future.shape[1]))[holes.any(axis=2)]
+        unit = "D" if history.calendar.daily_or_longer else "m"
+        first, last = (np.datetime_as_string(d, unit) for d in (days.min(), days.max()))
+        raise DataError(
+            f"{self.recipe.name} needs the known columns {', '.join(names)} from {first} to {last}: give them with "
+            f"future (--future); {int(holes.any(axis=2).sum()):,} of {future.shape[0] * future.shape[1]:,} rows miss one"
+        )
+
+    def update(self, panel: Panel) -> Self:
+        """The same parameters with newer observations; nothing is estimated again.
+
+        Forecasts then start after the end of `panel` and are made for its series. What this model knew of a series
+        before `panel` begins is kept. A pooled model takes series that it has never seen, a local one raises
+        `DataError` naming them.
+        """
+        if not self.recipe.pooled and (unseen := set(panel.ids) - set(self.history.ids)):
+            name = min(unseen)
+            raise DataError(
+                f"{self.recipe.name} was not fitted on series {name!r} ({len(unseen):,} such): fit again, or use a "
+                "pooled model",
+                series=name,
+            )
+        return self._updated(self.history.extended(panel))
+
+    def _updated(self, history: Panel) -> Self:
+        """This model on another history; a subclass with one entry a series picks its own along."""
+        return replace(self, history=history)
+
+    @abstractmethod
+    def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
+        """Mean [N, H] and quantiles [N, H, Q] at increasing `levels`; `future` is [N, H, K] or None."""
+
+    def state(self) -> State:
+        """What must be kept on disk besides recipe and history."""
+        return State()
+
+    @classmethod
+    def from_state(cls, state: State, **common: Any) -> Self:
+        """The way back; `common` are the fields of `Fitted` itself."""
+        return cls(**common)
+
+    def save(self, folder: Any) -> None:
+        """Write a folder that `forecastkit.load` reads; see `forecastkit.store`."""
+        from forecastkit.store import save
+
+        save(self, folder)

@@ -1,0 +1,126 @@
+"""Recipes as text: from `gru:hidden=64,training.steps=500` or JSON to a dataclass, and back.
+
+Values are read by the fields' types, so that a misspelt name or a word where a number is needed is refused here, with
+the closest name, before anything is fitted.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from forecastkit.errors import ConfigError, closest
+
+T = TypeVar("T")
+
+_COMMA = re.compile(r",(?![^(\[]*[)\]])")  # a comma outside brackets
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """A model's name and its options as raw values, dotted names nested.
+
+    >>> parse("sarima:order=(1,0,1),season=12")
+    ('sarima', {'order': (1, 0, 1), 'season': 12})
+    """
+    name, _, rest = text.strip().partition(":")
+    options: dict[str, Any] = {}
+    for item in filter(None, (part.strip() for part in _COMMA.split(rest))):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"{item!r} in {text!r} is no option: write it as name=value")
+        *path, last = key.strip().split(".")
+        place = options
+        for step in path:
+            place = place.setdefault(step, {})
+        place[last] = _literal(value.strip())
+    return name.strip(), options
+
+
+def _literal(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text  # a plain word
+
+
+def build(cls: type[T], options: Mapping[str, Any], *, where: str = "") -> T:
+    """An instance of the dataclass `cls` from raw options; `ConfigError` for a name or value that doesn't fit."""
+    where = where or str(getattr(cls, "name", cls.__name__))
+    hints = typing.get_type_hints(cls)
+    known = {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                f"{where} has no option {name!r}{closest(name, known)}. Options: {', '.join(known) or 'none'}"
+            )
+    return cls(**{name: _fit(value, known[name], f"{where}: {name}") for name, value in options.items()})
+
+
+def _fit(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the type that a field declares."""
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return build(typing.cast(type[Any], hint), value, where=where)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return _one_of(value, typing.get_args(hint), where)
+    if typing.get_origin(hint) is tuple:
+        return _tuple(value, typing.get_args(hint), where)
+    if typing.get_origin(hint) is typing.Literal:
+        if value in typing.get_args(hint):
+            return value
+    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif hint is Any or (isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool))):
+        return value
+    raise ConfigError(f"{where} takes {_words(hint)}, not {value!r}")
+
+
+def _one_of(value: Any, hints: tuple[Any, ...], where: str) -> Any:
+    for hint in sorted(hints, key=lambda h: h is float):  # a whole number stays whole where both are allowed
+        try:
+            return _fit(value, hint, where)
+        except ConfigError:
+            continue
+    raise ConfigError(f"{where} takes {' or '.join(_words(h) for h in hints)}, not {value!r}")
+
+
+def _tuple(value: Any, hints: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if hints[-1:] == (Ellipsis,):
+        return tuple(_fit(v, hints[0], where) for v in values)
+    if len(values) != len(hints):
+        raise ConfigError(f"{where} takes {len(hints)} values, not {len(values)}: {value!r}")
+    return tuple(_fit(v, h, where) for v, h in zip(values, hints, strict=True))
+
+
+def _words(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", type(None): "none"}
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(map(str, typing.get_args(hint)))
+    return names.get(hint, str(hint).replace("typing.", ""))
+
+
+def label(recipe: Any) -> str:
+    """The shortest text that `parse` and `build` turn into `recipe` again: only what differs from the defaults."""
+    parts = list(_differences(recipe))
+    return recipe.name + (":" + ",".join(parts) if parts else "")
+
+
+def _differences(value: Any, prefix: str = "") -> typing.Iterator[str]:
+    for f in dataclasses.fields(value):
+        if not f.init:
+            continue
+        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+        own = getattr(value, f.name)
+        if dataclasses.is_dataclass(own):
+            yield from _differences(own, f"{prefix}{f.name}.")
+        elif own != default:
+            text = str(own).replace(" ", "") if isinstance(own, tuple) else own
+            yield f"{prefix}{f.name}={text}"
