@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## install, then all model families on real medicine demand
-	$(BIN)/forecastkit backtest dataset:pbs_sample --horizon 12 --windows 2
+	$(BIN)/forecastkit backtest dataset:pbs --horizon 12 --windows 2 --sample 60
 
 test: $(READY) ## install, then the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile

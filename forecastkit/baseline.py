@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from forecastkit.data.panel import Floats, Ints, Panel, ranges
+from forecastkit.errors import ConfigError
+
+
+def check_season(season: int | None) -> None:
+    """`ConfigError` unless `season` is a positive whole number or None."""
+    if season is not None and season < 1:
+        raise ConfigError(f"season must be at least 1 period, or none for the panel's, not {season}")
 
 
 def demand(history: Panel) -> Floats:

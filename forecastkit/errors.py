@@ -46,7 +46,7 @@ class ColumnError(DataError):
         self.column, self.found = column, tuple(map(str, found))
         what = f"no column {column!r}" + (f" for the {role}" if role else "")
         how = f"; name it with {option}" if option else ""
-        super().__init__(f"{what}{closest(column, self.found)}. Columns found: {', '.join(self.found) or 'none'}{how}")
+        super().__init__(f"{what}{closest(column, self.found) or '.'} Columns found: {', '.join(self.found) or 'none'}{how}")
 
 
 class FrequencyError(DataError):
@@ -77,7 +77,7 @@ class UnknownModelError(ConfigError, LookupError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name, self.known = name, tuple(known)
-        super().__init__(f"no model named {name!r}{closest(name, self.known)}. Models: {', '.join(self.known)}")
+        super().__init__(f"no model named {name!r}{closest(name, self.known) or '.'} Models: {', '.join(self.known)}")
 
 
 class MissingExtraError(ForecastkitError, ImportError):

@@ -59,7 +59,7 @@ def build(cls: type[T], options: Mapping[str, Any], *, where: str = "") -> T:
     for name in options:
         if name not in known:
             raise ConfigError(
-                f"{where} has no option {name!r}{closest(name, known)}. Options: {', '.join(known) or 'none'}"
+                f"{where} has no option {name!r}{closest(name, known) or '.'} Options: {', '.join(known) or 'none'}"
             )
     return cls(**{name: _fit(value, known[name], f"{where}: {name}") for name, value in options.items()})
 

@@ -30,6 +30,6 @@ def weekly_shop() -> Panel:
     frames = []
     for k, length in enumerate((120, 130, 140)):
         days = pd.date_range("2024-01-01", periods=length)
-        y = (k + 1) * (20 + 6 * np.sin(2 * np.pi * days.dayofweek / 7)) + rng.normal(0, 1.5, length)
+        y = (k + 1) * (20 + 6 * np.sin(2 * np.pi * days.day_of_week / 7)) + rng.normal(0, 1.5, length)
         frames.append(pd.DataFrame({"unique_id": f"shop {k}", "ds": days, "y": y}))
     return Panel.from_frame(pd.concat(frames))

@@ -93,6 +93,7 @@ keeping_options = options.packed(
 @click.command("backtest", context_settings={"help_option_names": ["--help"]})
 @click.argument("data")
 @click.option("-m", "--model", "wanted", multiple=True, metavar="MODEL", help="gru or gru:hidden=64; repeatable.")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N series, drawn with --seed: a quick look.")
 @rolling_options
 @options.table_options
 @options.making_options
@@ -100,7 +101,7 @@ keeping_options = options.packed(
 @keeping_options
 @options.json_option
 @options.config_option
-def command(data: str, wanted: tuple[str, ...], as_json: bool, levels: tuple[float, ...], **packs: Any) -> None:
+def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> None:
     r"""Forecast the past of DATA with each model and print the leaderboard, best MASE first.
 
     DATA is a CSV or Parquet file, "-" for standard input, or dataset:NAME. Without -m all families compete: naive,
@@ -111,7 +112,8 @@ def command(data: str, wanted: tuple[str, ...], as_json: bool, levels: tuple[flo
     """
     table: Table = packs["table"]
     making: Making = packs["making"]
-    panel = table.read(data)
+    levels: tuple[float, ...] = packs["levels"]
+    panel = _sampled(table.read(data), sample, making.seed)
     plan = packs["rolling"].plan(making.season)
     entries = _recipes(wanted, making, panel)
     keeping: Keeping = packs["keeping"]
@@ -125,6 +127,14 @@ def command(data: str, wanted: tuple[str, ...], as_json: bool, levels: tuple[flo
         _show(report)
     if not keeping.output:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sampled(panel: Panel, count: int | None, seed: int) -> Panel:
+    if count is None or count >= len(panel):
+        return panel
+    import numpy as np
+
+    return panel.take(np.sort(np.random.default_rng(seed).choice(len(panel), count, replace=False)))
 
 
 def _recipes(wanted: tuple[str, ...], making: Making, panel: Panel) -> dict[str, Forecaster]:

@@ -78,6 +78,15 @@ class Frequency:
     def daily_or_longer(self) -> bool:
         return self.step is None or self.step >= DAY
 
+    @property
+    def words(self) -> str:
+        """The frequency for a message, with all that two equal ones share."""
+        zone = f" in the time zone {self.zone}" if self.zone else ""
+        start = (
+            f" shifted by {self.phase if self.step is None else pd.Timedelta(self.phase, 'us')}" if self.phase else ""
+        )
+        return f"the frequency {self.alias!r}{start}{zone}"
+
     @cached_property
     def _anchor(self) -> int:
         weekday = getattr(self._offset, "weekday", None)
@@ -166,10 +175,11 @@ def _modern(alias: str) -> str:
 
 def _one_name(offset: pd.offsets.BaseOffset) -> pd.offsets.BaseOffset:
     """Quarters from January, April, July and October are one grid; it gets one name, the usual one."""
-    if offset.rule_code.startswith("QS-"):
-        return pd.offsets.QuarterBegin(offset.n, startingMonth=(offset.startingMonth - 1) % 3 + 1)
-    if offset.rule_code.startswith("QE-"):
-        return pd.offsets.QuarterEnd(offset.n, startingMonth=(offset.startingMonth - 1) % 3 + 10)
+    unit, _, month = offset.rule_code.partition("-")
+    if unit == "QS":
+        return pd.offsets.QuarterBegin(offset.n, startingMonth=_MONTHS.index(month) % 3 + 1)
+    if unit == "QE":
+        return pd.offsets.QuarterEnd(offset.n, startingMonth=_MONTHS.index(month) % 3 + 10)
     return offset
 
 

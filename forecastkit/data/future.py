@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from forecastkit.data import door
-from forecastkit.data.door import Columns
+from forecastkit.data.columns import Columns, coded, id_texts, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Panel
 from forecastkit.errors import ColumnError, DataError, FrequencyError
 
@@ -24,11 +23,10 @@ def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None =
     if future is None:
         return values
     columns = columns or Columns(known=known.names)
-    table = door.to_arrow(future, columns)
+    table = to_arrow(future, columns)
     _check(table, columns, known)
     block = _block(table, known)
-    steps = _steps(table, columns, history)  # [rows, ...]: the series' step of each row, or below 0
-    owner, step, row = steps
+    owner, step, row = _steps(table, columns, history)
     inside = (owner >= 0) & (step >= 0) & (step < horizon)
     values[owner[inside], step[inside]] = block[row[inside]]
     return values
@@ -41,15 +39,15 @@ def _check(table: pa.Table, columns: Columns, known: Covariates) -> None:
 
 
 def _block(table: pa.Table, known: Covariates) -> Floats:
-    coded = [door.coded(table.column(name), name) for name in known.names]
-    categories = {name: texts for name, (_, texts) in zip(known.names, coded, strict=True) if texts is not None}
-    values = np.stack([column for column, _ in coded], axis=-1)  # [rows, K]
+    columns = {name: coded(table.column(name), name) for name in known.names}
+    categories = {name: texts for name, (_, texts) in columns.items() if texts is not None}
+    values = np.stack([column for column, _ in columns.values()], axis=-1)  # [rows, K]
     return Covariates(known.names, values, categories).recoded(known).values
 
 
 def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any, Any]:
     """For every row that speaks of a series: the series, its step from 0 on, and the row of the table."""
-    stamps, _ = door.read_stamps(table.column(columns.time), columns.time)
+    stamps, _ = read_stamps(table.column(columns.time), columns.time)
     try:
         numbers = history.calendar.ordinals(stamps.astype("M8[us]"))
     except FrequencyError as error:
@@ -57,7 +55,7 @@ def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any,
     rows = np.arange(len(numbers))
     first = history.ends + 1
     if columns.id in table.column_names:
-        codes, texts = door.id_texts(table.column(columns.id), columns.id)
+        codes, texts = id_texts(table.column(columns.id), columns.id)
         index = {name: i for i, name in enumerate(history.ids)}
         owner = np.array([index.get(text, -1) for text in texts], np.int64)[codes]
         step = numbers - first[owner]

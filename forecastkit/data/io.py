@@ -91,7 +91,9 @@ def _csv(stream: Any, columns: Columns | None) -> pa.Table:
     options = pa.csv.ConvertOptions(
         column_types=kinds, strings_can_be_null=True, null_values=["", "NA", "NaN", "nan", "null"]
     )
-    return pa.csv.read_csv(stream, convert_options=options)
+    table = pa.csv.read_csv(stream, convert_options=options)
+    table.column_names  # noqa: B018 - what is no text at all shows here, where it can be said of the file
+    return table
 
 
 def write_table(frame: pd.DataFrame, target: str | Path) -> None:

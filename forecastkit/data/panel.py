@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,8 @@ class Covariates:
         own = self.categories.get(name)
         if own == texts:
             return column
+        if np.isnan(column).all():  # an empty column has no type
+            return column
         if own is None or texts is None:
             raise DataError(f"column {name!r} is text in one table and a number in the other")
         codes = np.array([float(texts.index(t)) if t in texts else np.nan for t in own] + [np.nan])
@@ -121,7 +123,9 @@ class Panel:
     def __post_init__(self) -> None:
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.values) or len(self.offsets) != len(self.ids) + 1:
             raise DataError("offsets must run from 0 to the number of values, one more than there are series")
-        for array in (self.values, self.offsets, self.starts, self.known.values, self.past.values, self.static.values):
+        blocks = (self.known.values, self.past.values, self.static.values)
+        flags = () if self.available is None else (self.available,)
+        for array in (self.values, self.offsets, self.starts, *blocks, *flags):
             array.flags.writeable = False  # a panel is a value: what is fitted on it must not change under it
 
     def __len__(self) -> int:
@@ -131,7 +135,7 @@ class Panel:
         if not len(self):
             return f"Panel(0 series of {self.freq!r})"
         first, last = self.calendar.times(np.array([self.starts.min(), self.ends.max()]))
-        unit = "D" if self.calendar.daily_or_longer else "m"
+        unit: Literal["D", "m"] = "D" if self.calendar.daily_or_longer else "m"
         return (
             f"Panel({len(self):,} series, {len(self.values):,} periods of {self.freq!r}, "
             f"{np.datetime_as_string(first, unit)} to {np.datetime_as_string(last, unit)}, {self.gaps:,} gaps)"
@@ -185,11 +189,11 @@ class Panel:
     def cut(self, lengths: Ints | int) -> Panel:
         """Only the first `lengths` periods, [N] or one for all: the past as it was known at a cutoff."""
         everything = np.arange(len(self))
-        return self._rows(everything, np.zeros(len(self), np.int64), np.minimum(self.lengths, lengths))
+        return self._rows(everything, np.zeros(len(self), np.int64), np.clip(lengths, 0, self.lengths))
 
     def tail(self, periods: int) -> Panel:
         """Only the last `periods` of each series."""
-        keep = np.minimum(self.lengths, periods)
+        keep = np.clip(periods, 0, self.lengths)
         return self._rows(np.arange(len(self)), self.lengths - keep, keep)
 
     def _rows(self, series: Ints, skip: Ints, keep: Ints) -> Panel:
@@ -244,13 +248,13 @@ class Panel:
 
     def recoded(self, like: Panel) -> Panel:
         """This panel with the covariate columns and category codes of `like`; raises `DataError` when it can't."""
-        if self.freq != like.freq:
-            raise DataError(f"this table has the frequency {self.freq!r}, the model was fitted on {like.freq!r}")
+        if self.calendar != like.calendar:
+            raise DataError(f"this table has {self.calendar.words}, the model was fitted on {like.calendar.words}")
         roles = {role: getattr(self, role).recoded(getattr(like, role)) for role in ("known", "past", "static")}
         return replace(self, **roles)
 
     def extended(self, newer: Panel) -> Panel:
-        """The series of `newer`, each with what this panel knows of it before; where both have a period, `newer` counts.
+        """The series of `newer`, each with what this panel knows of it before; `newer` counts where both have a period.
 
         Periods between the two that neither has are NaN.
         """

@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -135,8 +137,16 @@ def _folder(run: Run) -> tuple[Path, Any]:
         return Path(run.folder), None
     if run.resume:
         raise ConfigError("to resume, the folder of the run is needed")
-    temporary = tempfile.TemporaryDirectory(prefix="forecastkit-")
-    return Path(temporary.name), temporary
+    temporary = _Temporary()
+    return temporary.folder, temporary
+
+
+class _Temporary:
+    """A folder that goes when nobody needs it any more, at the latest with the program."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="forecastkit-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
 
 def _head(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from forecastkit.data.calendar import DAY, Frequency
@@ -14,7 +16,7 @@ from forecastkit.data.panel import Floats, Ints
 from forecastkit.errors import ConfigError, closest
 
 Times = NDArray[np.datetime64]
-_HOUR, _MINUTE = DAY // 24, DAY // 1440
+_HOUR = DAY // 24
 
 
 def _day(times: Times) -> Times:
@@ -104,12 +106,16 @@ def varying(calendar: Frequency) -> tuple[str, ...]:
     if step is not None and step < DAY:
         finest = ("minute", "hour") if step % _HOUR else ("hour",)
         return (*finest, "day_of_week", "weekend", "day_of_month", "month")
-    # Six years of dates show what a frequency can vary in.
-    origin = int(calendar.ordinals(calendar.times(np.array([1200])))[0]) if step is None else 0
-    count = 6 * 366 if step is None else 6 * 366 * DAY // step + 1
-    times = calendar.times(origin + np.arange(min(count, 1000 if step is None else count)))
-    coarse = [name for name in FIELDS if name not in ("minute", "hour")]
-    return tuple(name for name in coarse if len(np.unique(FIELDS[name](times))) > 1)
+    return _varying(calendar.alias)
+
+
+@lru_cache(maxsize=32)
+def _varying(alias: str) -> tuple[str, ...]:
+    # A dozen years of dates show what a frequency can vary in; which day a month or quarter begins on says nothing.
+    times = pd.date_range("2000-01-01", "2012-12-31", freq=alias).to_numpy().astype("M8[us]")
+    longest = np.diff(times).max(initial=np.timedelta64(0, "us"))
+    names = ("month", "quarter", "days_in_month") if longest > np.timedelta64(20, "D") else tuple(FIELDS)[2:]
+    return tuple(name for name in names if len(np.unique(FIELDS[name](times))) > 1)
 
 
 @dataclass(frozen=True)

@@ -325,4 +325,4 @@ def _at_least_one(value: Any, *names: str) -> None:
     for name in names:
         number = getattr(value, name)
         if not isinstance(number, (int, np.integer)) or number < 1:
-            raise ConfigError(f"{name} must be a whole number from 1 on, not {number!r}: 0 would read the target itself")
+            raise ConfigError(f"{name} must be a whole number from 1 on, not {number!r}")

@@ -9,7 +9,6 @@ from typing import ClassVar, Self, final
 from forecastkit import baseline
 from forecastkit.data.panel import Floats, Panel
 from forecastkit.forecaster import Fitted, Forecaster
-from forecastkit.local import check_season
 
 
 @final
@@ -46,7 +45,7 @@ class SeasonalNaive(Forecaster):
     season: int | None = None
 
     def __post_init__(self) -> None:
-        check_season(self)
+        baseline.check_season(self.season)
 
     def _fit(self, train: Panel, horizon: int) -> SeasonalNaiveFitted:
         return SeasonalNaiveFitted(recipe=self, history=train, failures=baseline.unseen(train))

@@ -12,7 +12,6 @@ from forecastkit import baseline
 from forecastkit.data.panel import Floats, Ints, Panel, ranges
 from forecastkit.errors import ConfigError
 from forecastkit.forecaster import Fitted, Forecaster, Trial
-from forecastkit.local import check_season
 
 
 @final
@@ -53,11 +52,15 @@ def _averages(values: Floats, offsets: Ints, window: int) -> tuple[Floats, Float
     count = np.diff(offsets)
     owner = np.repeat(np.arange(len(count)), count)
     centre = np.append(values, np.nan)[np.where(count > 0, offsets[1:] - 1, len(values))]
-    total = np.concatenate([[0.0], np.cumsum(values - centre[owner])])  # small numbers add up without loss
+    unit = np.zeros(len(count))
+    np.maximum.at(unit, owner, np.abs(values - centre[owner]))
+    unit[unit == 0] = 1.0
+    # One sum runs through all groups, so each is first brought to numbers around 1: no scale drowns another.
+    total = np.concatenate([[0.0], np.cumsum((values - centre[owner]) / unit[owner])])
 
     def mean_before(at: Ints, group: Ints) -> Floats:
         first = np.maximum(at - window, offsets[group])
-        return (total[at] - total[first]) / np.maximum(at - first, 1) + centre[group]
+        return unit[group] * (total[at] - total[first]) / np.maximum(at - first, 1) + centre[group]
 
     later = ranges(offsets[:-1] + np.minimum(count, 1), np.maximum(count - 1, 0))
     sigma = baseline.root_mean_square(values[later] - mean_before(later, owner[later]), owner[later], len(count))
@@ -89,7 +92,7 @@ class WindowAverage(Forecaster):
     seasonal: bool = False
 
     def __post_init__(self) -> None:
-        check_season(self)
+        baseline.check_season(self.season)
         if self.window is not None and self.window < 1:
             raise ConfigError(f"window must be at least 1, not {self.window}")
 

@@ -1,0 +1,60 @@
+"""docs/results.md from benchmarks/results/*.json; nothing in that page is written by hand.
+
+python benchmarks/results.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+ORDER = ("grocery", "covariates", "hourly", "latency", "latency_cuda", "backtest", "panel", "startup")
+HEAD = """# Results
+
+Made by `python benchmarks/results.py` from `benchmarks/results/*.json`; each table says what was measured, where, and
+with which command. Seconds of a backtest are summed over processes, `peak_mb` is memory above what the process held
+before. MASE, sMAPE and WAPE score the median, bias and RMSSE the mean. The machine is shared with other work: read
+ratios within a table, not milliseconds across tables.
+"""
+
+
+def main() -> None:
+    folder = ROOT / "benchmarks" / "results"
+    names = sorted((f.stem for f in folder.glob("*.json")), key=lambda n: (ORDER.index(n) if n in ORDER else 99, n))
+    sections = [section(json.loads((folder / f"{name}.json").read_text("utf-8"))) for name in names]
+    (ROOT / "docs" / "results.md").write_text("\n".join([HEAD, *sections]), "utf-8")
+
+
+def section(result: dict[str, Any]) -> str:
+    machine, versions = result["machine"], result["versions"]
+    libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
+    facts = [
+        f"Command: `{result['command']}`, commit {result['commit']}, {result['when'][:10]}.",
+        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, load {result['load'][0]} "
+        f"at the end; Python {machine['python']}, {libraries}.",
+    ]
+    notes = "\n".join(f"- {note}" for note in result["notes"])
+    return "\n".join([f"## {result['title']}\n", *facts, "", table(result["rows"]), "", notes, ""])
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    names = list(rows[0])
+    right = {n for n in names if all(isinstance(r[n], (int, float, type(None))) for r in rows)}
+    lines = [names, ["---:" if n in right else "---" for n in names], *([cell(r[n]) for n in names] for r in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,.3f}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,}" if isinstance(value, (int, float)) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""`lstm`: one LSTM network trained on all series together, with covariates, quantiles and a mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Self, final
+
+from forecastkit.nn.forecaster import RecurrentForecaster
+from forecastkit.nn.options import Training
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LSTM(RecurrentForecaster):
+    """An LSTM reads the newest periods in patches; one head for all steps corrects a mix of seasonal naive forecasts.
+
+    The network of `gru` with the other cell: on the panels tried neither is consistently better. Choose this one where
+    the runtime is quicker with it, as most CPU runtimes are.
+    A longer horizon than the one it was fitted for is rolled on its own means. Hochreiter & Schmidhuber (1997), Long short-term memory;
+    the mix of simple forecasts and the scaling by window follow Smyl (2020), A hybrid method of exponential smoothing
+    and recurrent neural networks.
+
+    hidden: width of the recurrent state and of the head; up to 128 keeps the fast small-state kernels of a GPU.
+    layers: recurrent layers.
+    lookback: periods of history that a forecast reads; None is 2 to 14 seasons, as the history permits.
+    patch: periods of one recurrent step; None is the season, or the largest divisor of a long one up to 24.
+    season: periods in a season; None takes the panel's.
+    scaling: linear scales each window by its spread; log squeezes it first, for demand whose promotions multiply.
+    training: steps, batch, learning rate, early stopping and precision, see `Training`.
+    seed: of the first weights and of the windows that are drawn.
+    device: auto (CUDA where there is one, else the CPU), cpu, cuda or mps.
+
+    >>> LSTM(hidden=32).training.steps
+    600
+    """
+
+    name: ClassVar[str] = "lstm"
+    cell: ClassVar[str] = "lstm"
+
+    @classmethod
+    def examples(cls) -> Iterator[Self]:
+        quick = Training(steps=80, batch=64, checks=4)
+        yield cls(hidden=16, training=quick)
+        yield cls(hidden=8, layers=2, lookback=21, patch=5, scaling="log", training=quick)

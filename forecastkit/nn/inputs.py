@@ -1,0 +1,146 @@
+"""A panel as padded arrays, series ending in the same column, ready to go to a device.
+
+`W = pad + T + ahead` columns: `pad` empty ones so that every window has its full width, the history, and the periods
+to be forecast, of which only the known covariates are filled in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecastkit import baseline
+from forecastkit.data.calendar import Frequency
+from forecastkit.data.panel import Floats, Ints, Panel, ranges
+from forecastkit.features.dates import FIELDS, varying
+from forecastkit.nn.plan import Plan
+
+_YEARLY = ("day_of_year", "week", "month", "quarter")  # fields that come back once a year
+_PERIODS = {"minute": 60.0, "day_of_month": 31.0, "day_of_year": 366.0, "week": 53.0, "month": 12.0, "quarter": 4.0}
+_ONE_HOT = {"hour": range(24), "day_of_week": range(7)}
+_HARMONICS = 2
+
+Float32s = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a network reads, as numpy arrays.
+
+    y: [N, W] `(demand - shift) / units`, 0 where not seen · seen: [N, W] · known: [N, W, K] · past: [N, W, P] ·
+    static: [N, S] · calendar: [O, C] features by period, `origin` [N] the one of column 0 · prior: [N] mean of y ·
+    base: [N] the shift in units · shift, units: [N] in float64, so that float32 holds any scale and any level ·
+    lengths: [N] · end: column after the history.
+    """
+
+    y: Float32s
+    seen: NDArray[np.bool_]
+    known: Float32s
+    past: Float32s
+    static: Float32s
+    calendar: Float32s
+    origin: Ints
+    prior: Float32s
+    base: Float32s
+    shift: Floats
+    units: Floats
+    lengths: Ints
+    end: int
+
+
+def lay_out(panel: Panel, plan: Plan, ahead: int, future: Floats | None = None) -> Inputs:
+    """The arrays of `panel` with `ahead` columns after the end, whose known covariates are `future` [N, ahead, K]."""
+    pad, longest = plan.context, int(panel.lengths.max())
+    end = pad + longest
+    place = _Place(
+        np.repeat(np.arange(len(panel)), panel.lengths),
+        ranges(end - panel.lengths, panel.lengths),
+        (len(panel), end + ahead),
+    )
+    demand = baseline.demand(panel)
+    shift, units = _size(demand, panel.offsets, centred=not plan.log)
+    y = np.nan_to_num((demand - shift[place.owner]) / units[place.owner])
+    prior = np.add.reduceat(y, panel.offsets[:-1]) / np.maximum(_seen(demand, panel.offsets), 1)
+    known = place.lay(plan.known.standardised(panel.known_filled)) if plan.known.sizes else place.nothing()
+    if future is not None and plan.known.sizes:
+        known[:, end:] = plan.known.standardised(future)
+    first = int(panel.starts.min())
+    periods = first + np.arange(int(panel.ends.max()) + 1 + ahead - first)
+    return Inputs(
+        y=place.lay(y.astype(np.float32)),
+        seen=place.lay(~np.isnan(demand)),
+        known=known,
+        past=place.lay(plan.past.standardised(panel.past_filled)) if plan.past.sizes else place.nothing(),
+        static=plan.static.standardised(panel.static.values) if plan.static.sizes else np.empty((len(panel), 0), "f4"),
+        calendar=calendar_features(panel.calendar, periods, plan.yearly),
+        origin=panel.ends + 1 - end - first,
+        prior=prior.astype(np.float32),
+        base=(shift / units).astype(np.float32),
+        shift=shift,
+        units=units,
+        lengths=panel.lengths,
+        end=end,
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the rows of a panel stand in the padded arrays."""
+
+    owner: Ints  # [R]
+    column: Ints  # [R]
+    shape: tuple[int, int]  # N, W
+
+    def lay(self, rows: NDArray[Any]) -> NDArray[Any]:
+        out = np.zeros((*self.shape, *rows.shape[1:]), rows.dtype)
+        out[self.owner, self.column] = rows
+        return out
+
+    def nothing(self) -> Float32s:
+        return np.zeros((*self.shape, 0), np.float32)
+
+
+def _size(demand: Floats, offsets: Ints, centred: bool) -> tuple[Floats, Floats]:
+    """Where each series lies and how far it spreads: its mean, or 0 if not `centred`, and the mean distance from it.
+
+    The distance is 1 where it is 0; [N], [N].
+    """
+    first, lengths = offsets[:-1], np.diff(offsets)
+    largest = np.fmax.reduceat(np.nan_to_num(np.abs(demand)), first)
+    largest = np.where(largest > 0, largest, 1.0)  # so that sums of huge values stay finite, of tiny ones apart from 0
+    count = np.maximum(_seen(demand, offsets), 1)
+    shares = demand / np.repeat(largest, lengths)
+    mean = np.add.reduceat(np.nan_to_num(shares), first) / count if centred else np.zeros(len(count))
+    distance = np.add.reduceat(np.nan_to_num(np.abs(shares - np.repeat(mean, lengths))), first) / count
+    distance = np.where(distance > 1e-14, distance, 1.0)  # below is the rounding of a constant
+    return mean * largest, distance * largest
+
+
+def _seen(demand: Floats, offsets: Ints) -> Ints:
+    return np.add.reduceat(~np.isnan(demand), offsets[:-1], dtype=np.int64)
+
+
+def calendar_features(calendar: Frequency, periods: Ints, yearly: bool) -> Float32s:
+    """Hours and weekdays one-hot, longer fields as waves; [O] -> [O, C]."""
+    times = calendar.local(calendar.times(periods))
+    parts = [_encoded(name, FIELDS[name](times)) for name in _fields(calendar, yearly)]
+    return np.concatenate(parts, axis=-1).astype(np.float32) if parts else np.empty((len(periods), 0), np.float32)
+
+
+def _fields(calendar: Frequency, yearly: bool) -> list[str]:
+    names = varying(calendar)
+    once_a_year = next((name for name in _YEARLY if name in names), None) if yearly else None
+    useful = [name for name in names if name in _ONE_HOT or name in ("minute", "day_of_month")]
+    # A day of the month means something to days and hours; for weeks it is noise.
+    useful = [name for name in useful if name != "day_of_month" or "day_of_week" in names]
+    return [*useful, *([once_a_year] if once_a_year else [])]
+
+
+def _encoded(name: str, values: NDArray[Any]) -> Floats:
+    if name in _ONE_HOT:
+        return (values[:, None] == np.array(_ONE_HOT[name])).astype(float)
+    turns = 2 * np.pi * values[:, None] * np.arange(1, _HARMONICS + 1) / _PERIODS[name]
+    return np.concatenate([np.sin(turns), np.cos(turns)], axis=-1)

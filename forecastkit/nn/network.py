@@ -1,0 +1,276 @@
+"""The network: scale the window, mix simple forecasts, correct the mix with what a GRU or LSTM read.
+
+    window [B, L] -> scaled x -> patches -> GRU/LSTM -> last state ─┐
+                        └──> bases [B, H, M] (last values, seasons) ┼─> head, one for all steps -> mix, correction,
+    covariates, calendar, lags of each step [B, H, .] ──────────────┘                              spreads, mean
+
+The output layer starts at zero, so that an untrained network forecasts the even mix of the bases. Everything between
+scaling and its inverse is in units of the window's own spread: a constant window is forecast as that constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from forecastkit.nn.plan import Block, Plan
+from forecastkit.nn.windows import Batch
+
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)  # trained; others are interpolated
+_MIDDLE = LEVELS.index(0.5)
+_NORMAL = (-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645)  # the same levels of a standard normal
+_STATIC = 8  # widest embedding of a category
+_FAR = 20.0  # spreads that a forecast may be away from the mix of bases
+
+Cells = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a recipe says of a network's size."""
+
+    cell: str
+    hidden: int
+    layers: int
+
+
+class Output(NamedTuple):
+    """mean: [B, H] and quantiles: [B, H, Q] in the units of `Batch.y` · size: [B, 1] spread of the window's y."""
+
+    mean: Tensor
+    quantiles: Tensor
+    size: Tensor
+
+
+class Scale(NamedTuple):
+    """`x = asinh(y / unit)` or `y / unit`, centred at `center` with the spread `spread`; all [B, 1]."""
+
+    unit: Tensor
+    center: Tensor
+    spread: Tensor
+
+
+def masked_mean(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
+    """Mean of `values` [..., T] where `seen`, `otherwise` where nothing is; [..., 1]."""
+    count = seen.sum(-1, keepdim=True)
+    total = torch.where(seen, values, 0.0).sum(-1, keepdim=True)
+    return torch.where(count > 0, total / count.clamp(min=1), otherwise)
+
+
+class Expand(nn.Module):
+    """A covariate block [..., K] as features [..., F]: codes one-hot, numbers as they are and relative to usual."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, values: Tensor, usual: Tensor) -> Tensor:
+        """`usual` [B, ..., K] is each column's mean in the window."""
+        parts = [values[..., :0]]
+        for k, size in enumerate(self.block.sizes):
+            column = values[..., k : k + 1]
+            if size:
+                parts.append((column == torch.arange(size, device=column.device)).float())
+                continue
+            parts.append(column.clamp(-10, 10))
+            if self.block.within[k]:
+                parts.append(((column - usual[..., k : k + 1]) / self.block.within[k]).clamp(-10, 10))
+        return torch.cat(parts, dim=-1)
+
+
+class Embed(nn.Module):
+    """Static covariates [B, S] as one vector: categories embedded, numbers as they are."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.sizes = block.sizes
+        widths = [min(_STATIC, size) for size in block.sizes if size]
+        self.tables = nn.ModuleList(nn.Embedding(s + 1, w) for s, w in zip(filter(None, self.sizes), widths, strict=True))
+        self.width = sum(widths) + sum(size == 0 for size in self.sizes)
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=0.1)
+
+    def forward(self, static: Tensor) -> Tensor:
+        tables = iter(self.tables)
+        parts = [static[:, :0]]
+        for k, size in enumerate(self.sizes):
+            column = static[:, k]
+            parts.append(next(tables)((column + 1).long().clamp(0, size)) if size else column[:, None].clamp(-10, 10))
+        return torch.cat(parts, dim=-1)
+
+
+class Network(nn.Module):
+    """One network for every series; `cell` is all that tells GRU and LSTM apart."""
+
+    def __init__(self, plan: Plan, shape: Shape, calendar: int) -> None:
+        super().__init__()
+        self.plan, self.shape = plan, shape
+        known, hidden = plan.known.width, shape.hidden
+        self.expand_known, self.expand_past, self.embed = Expand(plan.known), Expand(plan.past), Embed(plan.static)
+        self.steps = -(-plan.lookback // plan.patch)
+        features = 2 + known + plan.past.width
+        self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
+        self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
+        self.step = nn.Parameter(torch.zeros(plan.horizon, hidden))
+        bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags)
+        self.from_step = nn.Linear(bases + len(plan.lags) + known + calendar, hidden, bias=False)
+        self.deepen = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, 1 + len(LEVELS) + bases)
+        self.uplift = _uplift(known + self.embed.width) if known else None
+        self._start_at_the_bases(bases)
+
+    def _start_at_the_bases(self, bases: int) -> None:
+        nn.init.zeros_(self.out.weight)
+        if self.uplift is not None:
+            nn.init.zeros_(self.uplift[-1].weight)
+        gaps = 0.6 * (torch.tensor(_NORMAL[1:]) - torch.tensor(_NORMAL[:-1]))
+        with torch.no_grad():
+            self.out.bias.zero_()
+            spread = torch.log(torch.expm1(gaps))  # softplus gives the gaps back
+            self.out.bias[2 : 1 + len(LEVELS)] = spread
+            if seasons := len(_seasons(self.plan)):  # levels weigh little at first where there is a season
+                first = 1 + len(LEVELS) + seasons
+                self.out.bias[first : first + len(_levels(self.plan))] = -4.0
+
+    def forward(self, batch: Batch) -> Output:
+        scale, x = self._scaled(batch)
+        usual = masked_mean_columns(batch.known[:, : self.plan.lookback], batch.seen)  # [B, 1, K]
+        known = self.expand_known(batch.known, usual)  # [B, L + H, F]
+        static = self.embed(batch.static)
+        bases, lags_seen, z = self._bases(batch, x, scale, known, static)
+        state = self._state(batch, z, known, static, scale)
+        head = self._head(state, bases, torch.cat([known[:, self.plan.lookback :], batch.calendar], -1), lags_seen)
+        return self._output(head.float(), bases, batch, scale)
+
+    def _scaled(self, batch: Batch) -> tuple[Scale, Tensor]:
+        unit = torch.ones_like(batch.prior)
+        if self.plan.log:
+            unit = masked_mean(batch.y.abs(), batch.seen, batch.prior.abs())
+            unit = torch.where(unit > 0, unit, 1.0)
+        x = self._squeeze(batch.y / unit)
+        center = masked_mean(x, batch.seen, self._squeeze(batch.prior / unit))
+        variance = masked_mean((x - center) ** 2, batch.seen, torch.zeros_like(center))
+        return Scale(unit, center, variance.sqrt()), x
+
+    def _squeeze(self, ratio: Tensor) -> Tensor:
+        return torch.asinh(ratio) if self.plan.log else ratio
+
+    def _stretch(self, x: Tensor, unit: Tensor) -> Tensor:
+        return unit * (torch.sinh(x) if self.plan.log else x)
+
+    def _bases(
+        self, batch: Batch, x: Tensor, scale: Scale, known: Tensor, static: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Simple forecasts in spreads from the centre [B, H, M], which lags were seen, and the window z [B, L].
+
+        What the covariates are worth is taken out of the history first and put back for the periods ahead.
+        """
+        span, steps = self.plan.lookback, batch.calendar.shape[1]
+        spread = scale.spread.clamp(min=1e-6)
+        z = torch.where(batch.seen, (x - scale.center) / spread, 0.0)
+        worth = self._worth(known, static)  # [B, L + H]
+        bare = torch.where(batch.seen, z - worth[:, :span], 0.0)
+        level = masked_mean(bare, batch.seen, torch.zeros_like(spread))  # [B, 1]
+        parts = [_seasonal(bare, batch.seen, level, self.plan, steps)]
+        parts += [masked_mean(bare[:, -n:], batch.seen[:, -n:], level)[..., None].expand(-1, steps, 1) for n in _levels(self.plan)]
+        seen = batch.lags_seen
+        if self.plan.lags:
+            lags = (self._squeeze(batch.lags / scale.unit[..., None]) - scale.center[..., None]) / spread[..., None]
+            usual = masked_mean_columns(batch.known[:, :span], batch.seen)[:, None]
+            lags = lags - self._worth(self.expand_known(batch.known_lags, usual), static)
+            parts.append(torch.where(seen, lags, parts[0][..., :1]))
+        return torch.cat(parts, -1) + worth[:, span:, None], seen, z
+
+    def _worth(self, known: Tensor, static: Tensor) -> Tensor:
+        """What the covariates [B, ..., F] add, in spreads; [B, ...]."""
+        if self.uplift is None:
+            return known.sum(-1)  # zeros
+        middle = (1,) * (known.dim() - 2)
+        wide = static.view(static.shape[0], *middle, -1).expand(*known.shape[:-1], -1)
+        return self.uplift(torch.cat([known, wide], -1)).float()[..., 0]
+
+    def _state(self, batch: Batch, z: Tensor, known: Tensor, static: Tensor, scale: Scale) -> Tensor:
+        """The last state with the static covariates and the window's character; [B, D]."""
+        span, patch = self.plan.lookback, self.plan.patch
+        usual = masked_mean_columns(batch.past, batch.seen)
+        columns = [z.clamp(-10, 10)[..., None], batch.seen.float()[..., None], known[:, :span]]
+        features = torch.cat([*columns, self.expand_past(batch.past, usual)], -1)  # [B, L, F]
+        features = functional.pad(features, (0, 0, self.steps * patch - span, 0))
+        patches = features.reshape(len(features), self.steps, -1)  # [B, L / P, P * F]
+        outputs, _ = self.recurrent(patches)
+        character = torch.cat([_variation(batch), batch.seen.float().mean(-1, keepdim=True)], -1)
+        return self.from_state(torch.cat([outputs[:, -1], static, character], -1))
+
+    def _head(self, state: Tensor, bases: Tensor, features: Tensor, lags_seen: Tensor) -> Tensor:
+        steps = bases.shape[1]
+        inputs = torch.cat([bases.clamp(-10, 10), lags_seen.float(), features], -1)
+        mixed = functional.gelu(state[:, None] + self.step[:steps] + self.from_step(inputs))  # [B, H, D]
+        return self.out(mixed + functional.gelu(self.deepen(mixed)))
+
+    def _output(self, head: Tensor, bases: Tensor, batch: Batch, scale: Scale) -> Output:
+        q = len(LEVELS)
+        mix = (torch.softmax(head[..., 1 + q :], -1) * bases).sum(-1)  # [B, H]
+        gaps = functional.softplus(head[..., 2 : 1 + q])
+        below = gaps[..., :_MIDDLE].flip(-1).cumsum(-1).flip(-1)
+        above = gaps[..., _MIDDLE:].cumsum(-1)
+        middle = (mix + head[..., 1].clamp(-_FAR, _FAR))[..., None]
+        quantiles = torch.cat([middle - below, middle, middle + above], -1)  # [B, H, Q]
+        mean = mix + head[..., 0].clamp(-_FAR, _FAR)
+        unit, center, spread = scale.unit, scale.center, scale.spread
+        return Output(
+            self._stretch(center + spread * mean, unit),
+            self._stretch(center[..., None] + spread[..., None] * quantiles, unit[..., None]),
+            deviation(batch.y, batch.seen),
+        )
+
+
+def _uplift(features: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(features, 16), nn.Tanh(), nn.Linear(16, 1, bias=False))
+
+
+def deviation(y: Tensor, seen: Tensor) -> Tensor:
+    """Standard deviation [B, 1] of what was seen of y [B, L]; exactly 0 for a constant, whatever its rounding."""
+    nothing = torch.zeros_like(y[:, :1])
+    spread = masked_mean((y - masked_mean(y, seen, nothing)) ** 2, seen, nothing).sqrt()
+    return torch.where(spread > 1e-6, spread, 0.0)
+
+
+def _variation(batch: Batch) -> Tensor:
+    """The logarithm of one and the coefficient of variation, at most of 100; [B, 1]."""
+    level = (masked_mean(batch.y, batch.seen, batch.prior) + batch.base).abs()
+    return torch.log1p((deviation(batch.y, batch.seen) / level.clamp(min=1e-6)).clamp(max=100))
+
+
+def masked_mean_columns(columns: Tensor, seen: Tensor) -> Tensor:
+    """Mean of [B, L, K] over the periods that were seen; [B, 1, K]."""
+    weight = seen.float()[..., None]
+    return (columns * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
+
+
+def _seasons(plan: Plan) -> list[int]:
+    """How many seasons the seasonal bases average."""
+    whole = plan.lookback // plan.season
+    return sorted({n for n in (1, 2, 4, whole) if n <= whole}) if plan.season > 1 else []
+
+
+def _levels(plan: Plan) -> list[int]:
+    """How many periods the level bases average, the last value first."""
+    geometric = {4**k for k in range(8) if 4**k <= plan.lookback}
+    return sorted(geometric | {min(plan.season, plan.lookback), plan.lookback})
+
+
+def _seasonal(z: Tensor, seen: Tensor, level: Tensor, plan: Plan, steps: int) -> Tensor:
+    """Means over the last seasons at the step's place in the season, the level where none was seen; [B, H, M]."""
+    m = plan.season
+    if not _seasons(plan):
+        return z.new_zeros(len(z), steps, 0)
+    whole = plan.lookback // m
+    z, seen = (t[:, -whole * m :].view(-1, whole, m).transpose(1, 2) for t in (z, seen))  # [B, m, S]
+    longest = masked_mean(z, seen, level[..., None])
+    parts = [masked_mean(z[..., -n:], seen[..., -n:], longest) for n in _seasons(plan)]
+    place = torch.arange(steps, device=z.device) % m
+    return torch.cat(parts, -1)[:, place]

@@ -1,0 +1,51 @@
+"""How a network is trained: one frozen value, so that recipes stay narrow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forecastkit.errors import ConfigError
+
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Options of the training loop.
+
+    steps: gradient steps at most; 0 leaves the network untrained, a mix of seasonal naive forecasts.
+    batch: windows a step.
+    lr: highest learning rate of the one-cycle schedule.
+    weight_decay: AdamW's.
+    clip: largest norm of a gradient.
+    validation: windows of `horizon` periods at the end of each series that are kept for early stopping; 0 trains on
+        everything for all steps. Series too short to spare them are trained on whole.
+    checks: how often the validation windows are scored during training; the best weights are kept.
+    patience: checks without a better score after which training stops.
+    precision: fp32, or bf16 for mixed precision; scaling and loss are in fp32 always.
+
+    >>> Training(steps=100).batch
+    256
+    """
+
+    steps: int = 600
+    batch: int = 256
+    lr: float = 3e-3
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    validation: int = 1
+    checks: int = 20
+    patience: int = 8
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("steps", 0), ("batch", 1), ("validation", 0), ("checks", 1), ("patience", 1)):
+            if getattr(self, name) < lowest:
+                raise ConfigError(f"training.{name} must be at least {lowest}, not {getattr(self, name)}")
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"training.{name} must be above 0, not {getattr(self, name)}")
+        if not self.weight_decay >= 0:
+            raise ConfigError(f"training.weight_decay must be at least 0, not {self.weight_decay}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"training.precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")

@@ -1,0 +1,171 @@
+"""The sizes of a network, resolved once from a recipe and the panel that it is fitted on.
+
+A `Plan` is plain JSON, is saved with the weights, and is all that is needed to lay out new data for the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from forecastkit.data.calendar import DAY, Frequency
+from forecastkit.data.panel import Covariates, Floats, Ints, Panel
+
+_WIDEST_PATCH = 24  # periods of a longer season are spread over several steps of the network
+_LOOKBACK = 168  # periods that the automatic lookback aims at
+
+
+@dataclass(frozen=True)
+class Block:
+    """How the columns of a covariate role become numbers for the network; one entry a column, K.
+
+    sizes: texts of a category, 0 for a number · logs: numbers taken as logarithms (prices) · centers, scales: of
+    numbers · within: the spread of a number inside a series in units of `scales`, 0 where it only differs between
+    series or is a flag; such a number is shown to the network relative to the window's usual value too.
+    """
+
+    sizes: tuple[int, ...] = ()
+    logs: tuple[bool, ...] = ()
+    centers: tuple[float, ...] = ()
+    scales: tuple[float, ...] = ()
+    within: tuple[float, ...] = ()
+
+    @classmethod
+    def learned(cls, columns: Covariates, values: Floats, offsets: Ints) -> Self:
+        """From `values` [R, K], whose series begin at `offsets`."""
+        rows = [_column(columns, k, values[:, k], offsets) for k in range(len(columns))]
+        return cls(*(tuple(entry) for entry in zip(*rows, strict=True))) if rows else cls()
+
+    @property
+    def width(self) -> int:
+        """Features that the network sees, F."""
+        return sum(self.sizes) + sum(size == 0 for size in self.sizes) + sum(w > 0 for w in self.within)
+
+    def standardised(self, values: Floats) -> Floats:
+        """Raw columns [..., K] to standardised numbers and codes, -1 for an unknown or missing text; [..., K]."""
+        out = np.empty(values.shape, np.float32)
+        for k, size in enumerate(self.sizes):
+            column = values[..., k]
+            if size:
+                out[..., k] = np.where(np.isnan(column), -1, column)
+            else:
+                column = np.log(np.maximum(column, np.exp(self.centers[k] - 10))) if self.logs[k] else column
+                out[..., k] = np.nan_to_num((column - self.centers[k]) / self.scales[k])
+        return out
+
+
+def _column(columns: Covariates, k: int, column: Floats, offsets: Ints) -> tuple[int, bool, float, float, float]:
+    if (texts := columns.categories.get(columns.names[k])) is not None:
+        return len(texts), False, 0.0, 1.0, 0.0
+    good = column[~np.isnan(column)]
+    if not len(good):
+        return 0, False, 0.0, 1.0, 0.0
+    flag = bool(np.isin(good, (0, 1)).all())
+    log = bool(good.min() > 0)
+    column, good = (np.log(column), np.log(good)) if log else (column, good)
+    center, scale = float(good.mean()), float(good.std())
+    scale = scale if scale > 1e-9 * max(1.0, abs(center)) else 1.0
+    return 0, log, center, scale, 0.0 if flag else _within(column, offsets) / scale
+
+
+def _within(column: Floats, offsets: Ints) -> float:
+    """Root mean square deviation of a column from its own mean in each series."""
+    seen = ~np.isnan(column)
+    filled = np.where(seen, column, 0.0)
+    count = np.maximum(np.add.reduceat(seen, offsets[:-1], dtype=np.int64), 1)
+    mean = np.add.reduceat(filled, offsets[:-1]) / count
+    apart = np.where(seen, column - np.repeat(mean, np.diff(offsets)), 0.0)
+    spread = float(np.sqrt((apart**2).sum() / max(seen.sum(), 1)))
+    return spread if spread > 1e-9 * max(1.0, float(np.abs(mean).max())) else 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a network is built for.
+
+    horizon: steps of its head, H · season: periods, m · lookback: periods of history that it reads, L · patch:
+    periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season that each step
+    looks back by · yearly: the history is long enough for the time of the year to mean something · log: windows are
+    scaled by their level and squeezed like a logarithm, else by their spread.
+    """
+
+    horizon: int
+    season: int
+    lookback: int
+    patch: int
+    lags: tuple[int, ...]
+    yearly: bool
+    log: bool = False
+    known: Block = field(default_factory=Block)
+    past: Block = field(default_factory=Block)
+    static: Block = field(default_factory=Block)
+
+    @property
+    def context(self) -> int:
+        """Periods of history that a forecast depends on."""
+        return max((self.lookback, *self.lags))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """The way back from `dataclasses.asdict` and JSON."""
+        blocks = {role: Block(**{k: tuple(v) for k, v in values[role].items()}) for role in ("known", "past", "static")}
+        return cls(**{**values, **blocks, "lags": tuple(values["lags"])})
+
+
+def resolve(train: Panel, horizon: int, season: int | None, lookback: int | None, patch: int | None) -> Plan:
+    """The plan for a panel; None leaves a size to the panel.
+
+    The season is the panel's where the longest series holds one and a half of it, else 1. The lookback is 2 to 14
+    seasons, about 168 periods, within six tenths of the median history and never below two seasons. The patch is the
+    season, or the largest divisor of a longer one up to 24. A week of hours and a year of days or weeks are looked
+    up as lags where the median history holds one and a half of them.
+    """
+    longest, usual = int(train.lengths.max()), int(np.median(train.lengths))
+    m = season or train.season
+    m = m if longest >= 1.5 * m else 1
+    lookback = lookback or _lookback(m, max(usual - horizon, 1))
+    patch = min(patch or _patch(m), lookback)
+    everywhere = np.arange(len(train) + 1)
+    return Plan(
+        horizon=horizon,
+        season=m,
+        lookback=lookback,
+        patch=patch,
+        lags=tuple(lag for lag in _long_seasons(train.calendar) if lag > m and usual >= 1.5 * lag),
+        yearly=usual >= 1.9 * _year(train.calendar),
+        known=Block.learned(train.known, train.known_filled, train.offsets),
+        past=Block.learned(train.past, train.past_filled, train.offsets),
+        static=Block.learned(train.static, train.static.values, everywhere),
+    )
+
+
+def _lookback(m: int, spare: int) -> int:
+    seasons = min(max(_LOOKBACK // m, 2), 14 if m > 1 else 64)
+    return m * max(min(seasons, int(0.6 * spare) // m), 2 if m > 1 else min(spare, 8))
+
+
+def _patch(m: int) -> int:
+    if m == 1:
+        return 4
+    return max(d for d in range(1, min(m, _WIDEST_PATCH) + 1) if m % d == 0)
+
+
+def _year(calendar: Frequency) -> int:
+    """Periods in a year; at least 1."""
+    length = calendar.step
+    if length is None:  # months, quarters, business days
+        days = np.diff(calendar.times(np.array([100, 120])).astype(np.int64))[0] / DAY
+        return max(round(20 * 365.25 / days), 1)
+    return max(round(365.25 * DAY / length), 1)
+
+
+def _long_seasons(calendar: Frequency) -> tuple[int, ...]:
+    step = calendar.step
+    if step is None:
+        return ()
+    if step < DAY:
+        return () if 7 * DAY % step else (7 * DAY // step,)
+    return (364 * DAY // step,) if 364 * DAY % step == 0 else ()

@@ -1,0 +1,247 @@
+"""Every command: its help and example, its JSON, its exit codes, and what it says."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from forecastkit.cli import COMMANDS, root
+
+Command = Callable[..., "object"]
+SMALL = ("--horizon", "7", "-m", "naive", "-m", "seasonal_naive")
+
+
+def examples() -> list[str]:
+    found = []
+    for command in COMMANDS:
+        (example,) = re.findall(r"Example: forecastkit (.*)", command.help or "")
+        found.append(example)
+    return found
+
+
+@pytest.mark.parametrize("name", [str(c.name) for c in COMMANDS])
+def test_help_speaks_and_ends_with_an_example(command, name: str) -> None:
+    done = command(name, "--help")
+    assert done.code == 0
+    assert "Example: forecastkit " + name in done.out
+
+
+@pytest.mark.parametrize("example", examples())
+def test_the_example_of_the_help_runs(command, example: str) -> None:
+    if example.startswith("forecast "):
+        assert command("fit", "dataset:demo", "-m", "seasonal_naive", "-o", "models/naive").code == 0
+    done = command(*shlex.split(example))
+    assert (done.code, done.err.count("error")) == (0, 0)
+
+
+def test_the_example_of_the_program_runs(command) -> None:
+    (example,) = re.findall(r"Example: forecastkit (.*)", root.help or "")
+    assert command(*shlex.split(example)).code == 0
+
+
+def test_backtest_prints_the_leaderboard_and_nothing_else_on_stdout(command, demand: Path) -> None:
+    done = command("backtest", demand, *SMALL)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert "horizon 7" in lines[0]
+    assert lines[2].startswith("seasonal_naive")
+    assert list(demand.parent.glob(".forecastkit/backtests/*")) == []
+
+
+def test_the_json_of_backtest_has_the_promised_shape(command, demand: Path) -> None:
+    done = command("backtest", demand, *SMALL, "--windows", "2", "--json")
+    result = json.loads(done.out)
+    assert result["data"].keys() == {"name", "series", "rows", "freq", "fingerprint"}
+    assert {"horizon", "windows", "step", "gap", "season", "refit", "cutoffs"} <= result["plan"].keys()
+    assert result["plan"]["cutoffs"] == ["2024-03-16", "2024-03-23"]
+    assert result["baseline"] == "seasonal_naive"
+    row = result["leaderboard"][0]
+    assert list(row) == [
+        "model", "recipe", "mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "fit_s", "predict_s",
+        "peak_mb", "series", "failed",
+    ]  # fmt: skip
+    scores = [r["mase"] for r in result["leaderboard"]]
+    assert scores == sorted(scores)
+    assert {"machine", "versions"} <= result.keys()
+
+
+def test_fit_and_forecast_go_from_a_table_to_a_table(command, demand: Path) -> None:
+    assert command("fit", demand, "-m", "seasonal_naive", "-o", "model").out == "model\n"
+    done = command("forecast", "model", "--horizon", "3", "--levels", "0.9,0.1")
+    frame = pd.read_csv(io.StringIO(done.out))
+    assert list(frame.columns) == ["unique_id", "ds", "mean", "q0.1", "q0.9"]
+    assert frame["ds"].iloc[0] == "2024-03-31"
+    assert set(frame["unique_id"]) == {"milk", "bread, rye", "🧀"}
+    as_json = json.loads(command("forecast", "model", "--horizon", "3", "--json").out)
+    assert len(as_json["forecast"]) == 9
+
+
+def test_forecast_goes_on_from_newer_data(command, demand: Path) -> None:
+    command("fit", demand, "-m", "seasonal_naive", "-o", "model")
+    newer = pd.DataFrame({"unique_id": "milk", "ds": pd.date_range("2024-03-31", periods=7), "y": 99.0})
+    newer.to_csv("newer.csv", index=False)
+    frame = pd.read_csv(io.StringIO(command("forecast", "model", "-h", "2", "--data", "newer.csv").out))
+    assert frame["ds"].tolist() == ["2024-04-07", "2024-04-08"]
+    assert (frame["mean"] == 99.0).all()
+
+
+def test_forecast_says_which_known_columns_are_missing_and_when(command, demand: Path) -> None:
+    assert command("fit", demand, "-m", "arima", "--known", "price", "-o", "model").code == 0
+    done = command("forecast", "model", "--horizon", "3")
+    assert done.code == 3
+    assert "price from 2024-03-31 to 2024-04-02" in done.err
+    days = pd.date_range("2024-03-31", periods=3)
+    pd.DataFrame({"ds": days, "price": [1.0, 0.8, 1.0]}).to_csv("plan.csv", index=False)
+    done = command("forecast", "model", "--horizon", "3", "--future", "plan.csv")
+    frame = pd.read_csv(io.StringIO(done.out))
+    assert frame.groupby("unique_id")["mean"].apply(lambda m: m.idxmax() - m.index[0] == 1).all()
+
+
+def test_flags_may_come_from_a_file_and_the_command_line_wins(command, demand: Path) -> None:
+    Path("plan.toml").write_text('horizon = 5\n[backtest]\nmodel = ["naive"]\nwindows = 2\n')
+    result = json.loads(command("backtest", demand, "--config", "plan.toml", "--windows", "3", "--json").out)
+    assert (result["plan"]["horizon"], result["plan"]["windows"]) == (5, 3)
+    assert [row["model"] for row in result["leaderboard"]] == ["naive"]
+    Path("plan.toml").write_text("horizn = 5\n")
+    done = command("backtest", demand, "--config", "plan.toml")
+    assert done.code == 2
+    assert "did you mean 'horizon'" in done.err
+
+
+def test_an_output_folder_keeps_the_run_and_resume_goes_on(command, demand: Path) -> None:
+    assert command("backtest", demand, *SMALL, "-o", "run").code == 0
+    assert Path("run/backtest.json").is_file()
+    again = command("backtest", demand, *SMALL, "-o", "run")
+    assert again.code == 2
+    assert "--resume" in again.err
+    assert command("backtest", demand, *SMALL, "-o", "run", "--resume").code == 0
+
+
+def test_check_says_what_is_in_the_table(command, demand: Path) -> None:
+    found = json.loads(command("check", demand, "--json").out)
+    assert (found["series"], found["freq"], found["gaps"], found["negatives"]) == (3, "D", 0, 0)
+    assert "freq" in command("check", demand).out
+
+
+def test_models_lists_all_and_shows_the_options_of_one(command) -> None:
+    listed = {row["model"] for row in json.loads(command("models", "--json").out)}
+    assert {"naive", "seasonal_naive", "sarima", "prophet", "boosted", "gru", "lstm"} <= listed
+    shown = json.loads(command("models", "seasonal_naive", "--json").out)
+    assert {"option": "season", "default": None, "type": "int | None"} in shown["options"]
+
+
+def test_datasets_lists_name_and_source(command) -> None:
+    listed = {row["name"] for row in json.loads(command("datasets", "--json").out)}
+    assert {"demo", "pbs", "aus_retail"} <= listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("backtest", "gone.csv", "--horizon", "3"), 3, "no such file"),
+        (("backtest", "demand.csv", "--horizn", "3"), 2, "--horizon"),
+        (("backtest", "demand.csv"), 2, "--horizon"),
+        (("backtest", "demand.csv", "--horizon", "0"), 2, "horizon"),
+        (("backtest", "demand.csv", "--horizon", "300", "-m", "naive"), 3, "needs at least 301"),
+        (("backtest", "demand.csv", "--horizon", "3", "-m", "seasonal_naiv"), 2, "did you mean 'seasonal_naive'"),
+        (("backtest", "demand.csv", "--horizon", "3", "-m", "naive:depth=3"), 2, "no option 'depth'"),
+        (("backtest", "demand.csv", "--horizon", "3", "--target", "yy"), 3, "did you mean 'y'"),
+        (("backtest", "demand.csv", "--horizon", "3", "--freq", "W"), 3, "the times look like 'D'"),
+        (("backtest", "demand.csv", "--horizon", "3", "--levels", "10,90"), 2, "write 0.9 for 90 %"),
+        (("backtest", "dataset:nope", "--horizon", "3"), 2, "nope"),
+        (("forecast", "nowhere", "--horizon", "3"), 6, "no saved model"),
+        (("models", "grru"), 2, "did you mean 'gru'"),
+        (("chek", "demand.csv"), 2, "chek"),
+    ],
+)
+def test_bad_input_gets_a_clear_word_and_its_exit_code(
+    command, demand: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    done = command(*arguments)
+    assert done.code == code
+    assert words in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+
+
+def test_a_strict_run_ends_with_the_exit_code_of_a_failed_fit(command) -> None:
+    days = pd.date_range("2024-01-01", periods=40)
+    long = pd.DataFrame({"unique_id": "long", "ds": days, "y": range(40)})
+    short = pd.DataFrame({"unique_id": "short", "ds": days[-6:], "y": range(6)})
+    pd.concat([long, short]).to_csv("t.csv", index=False)
+    plain = command("backtest", "t.csv", "--horizon", "4", "-m", "ets")
+    assert plain.code == 0
+    assert "short" in plain.err
+    assert command("backtest", "t.csv", "--horizon", "4", "-m", "ets", "--strict").code == 5
+
+
+def test_a_folder_that_can_not_be_written_is_a_store_error(command, demand: Path) -> None:
+    Path("file").write_text("in the way")
+    done = command("fit", demand, "-m", "naive", "-o", "file/model")
+    assert done.code == 6
+    assert "file" in done.err
+
+
+@pytest.mark.skipif("os.geteuid() == 0", reason="root may write anywhere")
+def test_a_read_only_folder_is_a_store_error(command, demand: Path) -> None:
+    Path("locked").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
+    assert command("backtest", demand, *SMALL, "-o", "locked/run").code == 6
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(command, demand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from forecastkit import execution
+
+    calls = []
+
+    def interrupted(task, items, **_):
+        for item in items:
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            calls.append(item)
+            yield task(item)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "run", interrupted)
+        done = command("backtest", demand, *SMALL)
+    assert done.code == 130
+    assert "--resume" in done.err
+    assert command("backtest", demand, *SMALL, "--resume").code == 0
+    assert len(calls) == 3
+
+
+def test_a_bug_shows_its_traceback_and_ends_with_70(command, demand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from forecastkit.evaluation import backtesting
+
+    monkeypatch.setattr(backtesting, "windows", lambda *_: 1 / 0)
+    done = command("backtest", demand, *SMALL)
+    assert done.code == 70
+    assert "ZeroDivisionError" in done.err
+
+
+def test_a_table_on_standard_input_is_read(command, demand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with demand.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        assert command("check", "-").code == 0
+
+
+def test_a_missing_extra_is_named_with_the_line_that_installs_it(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forecastkit import models
+    from forecastkit.errors import MissingExtraError
+
+    def missing(name: str) -> None:
+        raise MissingExtraError("torch", "torch")
+
+    monkeypatch.setattr(models, "load", missing)
+    done = command("fit", demand, "-m", "gru", "-o", "model")
+    assert done.code == 4
+    assert "pip install 'forecastkit[torch]'" in done.err

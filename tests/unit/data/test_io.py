@@ -1,0 +1,101 @@
+"""Files in and out."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecastkit import read
+from forecastkit.data import io
+from forecastkit.errors import ColumnError, DataError, StoreError
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    days = pd.date_range("2024-01-01", periods=5)
+    return pd.DataFrame({"unique_id": ["007"] * 5 + ["a,b"] * 5, "ds": [*days, *days], "y": np.arange(10.0), "note": "x"})
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
+def test_csv_and_parquet_give_the_same_panel(table: pd.DataFrame, tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"demand.{ending}"
+    table.to_parquet(file) if ending == "parquet" else table.to_csv(file, index=False)
+    panel = read(file)
+    assert panel.ids == ("007", "a,b")
+    np.testing.assert_array_equal(panel.values, np.arange(10.0))
+
+
+def test_standard_input_may_be_csv_or_parquet(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.to_csv(tmp_path / "a", index=False)
+    table.to_parquet(tmp_path / "b")
+    panels = []
+    for name in "ab":
+        with (tmp_path / name).open("r") as stream:
+            monkeypatch.setattr("sys.stdin", stream)
+            panels.append(read("-"))
+    assert panels[0].fingerprint == panels[1].fingerprint
+
+
+def test_only_the_columns_with_a_role_are_read(table: pd.DataFrame, tmp_path: Path) -> None:
+    table.to_parquet(tmp_path / "t.parquet")
+    found = io.read_table(tmp_path / "t.parquet", io.Columns())
+    assert found["note"].null_count == 10
+
+
+def test_a_missing_column_is_offered_the_closest(table: pd.DataFrame, tmp_path: Path) -> None:
+    for name in ("t.parquet", "t.csv"):
+        write = table.to_parquet if name.endswith("parquet") else table.to_csv
+        write(tmp_path / name, index=False)
+        with pytest.raises(ColumnError, match="did you mean 'note'"):
+            read(tmp_path / name, known="notes")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("gone.csv", None, "no such file"),
+        ("empty.csv", b"", "can't be read"),
+        ("torn.parquet", b"PAR1 torn", "can't be read"),
+        ("ragged.csv", b"unique_id,ds,y\na,2024-01-01,1\na,2024-01-02\n", "Expected 3 columns"),
+        ("picture.csv", b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "picture.csv"),
+    ],
+)
+def test_a_file_that_is_no_table_is_a_data_error_naming_it(
+    tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    file = tmp_path / name
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(DataError, match=words) as caught:
+        read(file)
+    assert caught.value.exit_code == 3
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="can't be read"):
+        read(tmp_path)
+
+
+def test_writing_replaces_whole_files_only(tmp_path: Path) -> None:
+    file = tmp_path / "out.csv"
+    file.write_text("old")
+
+    def full(out: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StoreError, match="No space left"):
+        io.write_atomic(file, full)
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_written_table_reads_back(table: pd.DataFrame, tmp_path: Path) -> None:
+    for name in ("out.csv", "out.parquet"):
+        io.write_table(table, tmp_path / name)
+        assert read(tmp_path / name).ids == ("007", "a,b")

@@ -1,0 +1,250 @@
+"""Rolling-origin backtests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import forecastkit as fk
+from forecastkit import Panel, Report, Run
+from forecastkit.data.panel import Floats
+from forecastkit.errors import ConfigError, FitError, SeriesTooShortError, StoreError
+from forecastkit.evaluation import records
+from forecastkit.forecaster import Fitted, Forecaster
+
+FITS: list[tuple[str, ...]] = []  # the ids that each fit of `Telling` saw
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TellingFitted(Fitted):
+    def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
+        last = np.array([self.history.series(i)[-1] for i in range(len(self.history))])
+        mean = np.repeat(last[:, None], horizon, axis=1)
+        return mean, mean[..., None] + np.array(levels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling(Forecaster):
+    """Forecasts the last value, tells what it was fitted on, and refuses the series called `bad`."""
+
+    name: ClassVar[str] = "telling"
+    fitted_type: ClassVar[type[Fitted]] = TellingFitted
+    bad: str = ""
+
+    def _fit(self, train: Panel, horizon: int) -> Fitted:
+        FITS.append(train.ids)
+        if self.bad in train.ids:
+            raise FitError("it is bad", model=self.name, series=self.bad)
+        return TellingFitted(recipe=self, history=train)
+
+    @classmethod
+    def examples(cls) -> Iterator[Self]:
+        yield cls()
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    FITS.clear()
+
+
+@pytest.fixture
+def level_shop() -> Panel:
+    """Three series that end together; each value is its day's number, so that a forecast tells its cutoff."""
+    days = pd.date_range("2024-01-01", periods=40)
+    return Panel.from_frame(
+        pd.concat([pd.DataFrame({"unique_id": f"s{k}", "ds": days, "y": np.arange(40.0)}) for k in range(3)])
+    )
+
+
+def test_every_model_forecasts_every_step_of_every_window(weekly_shop: Panel) -> None:
+    report = fk.backtest(weekly_shop, ["naive", "seasonal_naive"], horizon=5, windows=3, step=2)
+    rows = report.forecasts
+    assert len(rows) == 2 * 3 * 5 * 3
+    assert rows.groupby(["model", "series", "window"])["step"].apply(list).map(lambda s: s == [1, 2, 3, 4, 5]).all()
+    assert rows["y"].notna().all()
+    assert (rows["time"] - rows["cutoff"] == pd.to_timedelta(rows["step"], unit="D")).all()
+
+
+def test_a_forecast_is_made_from_what_was_known_at_the_cutoff(level_shop: Panel) -> None:
+    rows = fk.backtest(level_shop, [Telling()], horizon=3, windows=2, gap=2).forecasts
+    assert sorted(set(rows["mean"])) == [31.0, 34.0]
+    assert sorted(set(rows["step"])) == [3, 4, 5]
+    np.testing.assert_array_equal(rows["y"], rows["mean"] + rows["step"])
+
+
+def test_scores_agree_with_the_metrics_computed_by_hand(level_shop: Panel) -> None:
+    board = fk.backtest(level_shop, [Telling()], horizon=3, season=1, levels=(0.5,)).leaderboard().iloc[0]
+    median_errors = np.array([1.0, 2.0, 3.0]) - 0.5  # the model's median is half a unit above its mean
+    y = np.array([37.0, 38.0, 39.0])
+    assert board["mase"] == pytest.approx(median_errors.mean())
+    assert board["rmsse"] == pytest.approx(np.sqrt((np.array([1.0, 2.0, 3.0]) ** 2).mean()))
+    assert board["wape"] == pytest.approx(median_errors.sum() / y.sum())
+    assert board["bias"] == pytest.approx(-6.0 / y.sum())
+    assert board["smape"] == pytest.approx((200 * median_errors / (y + 36.5)).mean())
+    assert board["wql"] == pytest.approx(median_errors.sum() / y.sum())
+
+
+def test_the_number_of_processes_changes_no_number(weekly_shop: Panel, tmp_path: Path) -> None:
+    plan = {"horizon": 7, "windows": 2}
+    one = fk.backtest(weekly_shop, ["seasonal_naive", "naive"], **plan).forecasts
+    two = fk.backtest(weekly_shop, ["seasonal_naive", "naive"], **plan, run=Run(jobs=2)).forecasts
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_refit_never_estimates_once_and_moves_on(level_shop: Panel) -> None:
+    rows = fk.backtest(level_shop, [Telling()], horizon=3, windows=4, refit=0).forecasts
+    assert len(FITS) == 3  # one chunk a series in a small panel
+    assert sorted(set(rows["mean"])) == [27.0, 30.0, 33.0, 36.0]
+    FITS.clear()
+    fk.backtest(level_shop, [Telling()], horizon=3, windows=4, refit=2)
+    assert len(FITS) == 6
+
+
+def test_a_fixed_history_is_all_that_a_model_sees(weekly_shop: Panel) -> None:
+    short = fk.backtest(weekly_shop, ["historic_mean"], horizon=5, history=10).forecasts
+    i = weekly_shop.ids.index("shop 0")
+    expected = weekly_shop.series(i)[-15:-5].mean()
+    assert short.loc[short["series"] == "shop 0", "mean"].to_numpy() == pytest.approx(np.full(5, expected))
+
+
+def test_a_failing_series_falls_back_to_seasonal_naive_and_is_listed(weekly_shop: Panel) -> None:
+    report = fk.backtest(weekly_shop, [Telling(bad="shop 1"), "seasonal_naive"], horizon=7)
+    failures = report.failures
+    assert failures[["model", "series"]].to_numpy().tolist() == [["telling:bad=shop 1", "shop 1"]]
+    assert "it is bad" in failures["reason"].iloc[0]
+    rows = report.forecasts.pivot(index=["series", "time"], columns="model", values="mean")
+    same = np.isclose(rows["telling:bad=shop 1"], rows["seasonal_naive"]).reshape(3, 7).all(axis=1)
+    assert same.tolist() == [False, True, False]
+    board = report.leaderboard().set_index("model")
+    assert board.loc["telling:bad=shop 1", "failed"] == 1
+    assert board.loc["seasonal_naive", "failed"] == 0
+
+
+def test_strict_makes_a_failing_series_an_error(weekly_shop: Panel) -> None:
+    with pytest.raises(FitError, match="shop 1"):
+        fk.backtest(weekly_shop, [Telling(bad="shop 1")], horizon=7, run=Run(strict=True))
+
+
+def test_a_run_that_was_stopped_goes_on_and_computes_no_window_again(level_shop: Panel, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, what: str) -> None:
+        if done == 4:
+            raise Stop
+
+    folder = tmp_path / "run"
+    with pytest.raises(Stop):
+        fk.backtest(level_shop, [Telling()], horizon=3, windows=2, run=Run(folder=folder, progress=stop))
+    first = len(FITS)
+    FITS.clear()
+    report = fk.backtest(level_shop, [Telling()], horizon=3, windows=2, run=Run(folder=folder, resume=True))
+    assert (first, len(FITS)) == (4, 2)
+    pd.testing.assert_frame_equal(report.forecasts, fk.backtest(level_shop, [Telling()], horizon=3, windows=2).forecasts)
+
+
+def test_a_folder_with_another_backtest_is_not_touched(level_shop: Panel, tmp_path: Path) -> None:
+    fk.backtest(level_shop, ["naive"], horizon=3, run=Run(folder=tmp_path / "run"))
+    with pytest.raises(ConfigError, match="resume"):
+        fk.backtest(level_shop, ["naive"], horizon=3, run=Run(folder=tmp_path / "run"))
+    with pytest.raises(ConfigError, match="plan differ"):
+        fk.backtest(level_shop, ["naive"], horizon=4, run=Run(folder=tmp_path / "run", resume=True))
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "file").write_text("mine")
+    with pytest.raises(StoreError, match="not empty"):
+        fk.backtest(level_shop, ["naive"], horizon=3, run=Run(folder=tmp_path / "else"))
+
+
+def test_two_processes_can_not_work_in_one_folder(level_shop: Panel, tmp_path: Path) -> None:
+    with records.locked(tmp_path / "run"), pytest.raises(StoreError, match="another process"):
+        fk.backtest(level_shop, ["naive"], horizon=3, run=Run(folder=tmp_path / "run"))
+
+
+def test_a_report_is_read_again_from_its_folder(level_shop: Panel, tmp_path: Path) -> None:
+    report = fk.backtest(level_shop, ["naive", "seasonal_naive"], horizon=3, windows=2, run=Run(folder=tmp_path / "run"))
+    again = Report.read(tmp_path / "run")
+    pd.testing.assert_frame_equal(report.leaderboard(), again.leaderboard())
+    assert not (tmp_path / "run" / "panel").exists()
+
+
+def test_scores_can_be_grouped(weekly_shop: Panel) -> None:
+    report = fk.backtest(weekly_shop, ["naive", "seasonal_naive"], horizon=7, windows=2)
+    by_step = report.scores(["model", "step"])
+    assert len(by_step) == 14
+    assert report.scores("series")["cells"].tolist() == [4, 4, 4]
+    pooled = by_step[by_step["model"] == "naive"]["mae"].mean()
+    assert pooled == pytest.approx(report.scores().set_index("model").loc["naive", "mae"])
+    with pytest.raises(ConfigError, match="did you mean 'step'"):
+        report.scores("steps")
+
+
+def test_a_period_without_a_value_or_not_on_offer_is_not_scored() -> None:
+    days = pd.date_range("2024-01-01", periods=30)
+    frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": 5.0, "on": 1})
+    frame.loc[28, ["y", "on"]] = [0.0, 0]
+    panel = Panel.from_frame(frame, available="on")
+    report = fk.backtest(panel, ["naive"], horizon=3)
+    assert report.forecasts["y"].isna().tolist() == [False, True, False]
+    assert report.leaderboard()["wape"].iloc[0] == 0.0
+
+
+def test_known_covariates_of_the_future_reach_the_model(level_shop: Panel) -> None:
+    frame = level_shop.to_frame().assign(price=lambda f: f["y"] * 2)
+    seen: list[Floats | None] = []
+
+    class WatchingFitted(TellingFitted):
+        def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
+            seen.append(future)
+            return super()._predict(horizon, levels, future)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Watching(Telling):
+        name: ClassVar[str] = "watching"
+        uses: ClassVar[frozenset[str]] = frozenset({"known"})
+        pooled: ClassVar[bool] = True
+
+        def _fit(self, train: Panel, horizon: int) -> Fitted:
+            return WatchingFitted(recipe=self, history=train)
+
+    fk.backtest(Panel.from_frame(frame, known="price"), [Watching()], horizon=3)
+    assert seen[0] is not None
+    np.testing.assert_array_equal(seen[0][:, :, 0], [[74.0, 76.0, 78.0]] * 3)
+
+
+def test_a_horizon_longer_than_the_history_is_an_error_before_any_work(level_shop: Panel) -> None:
+    with pytest.raises(SeriesTooShortError):
+        fk.backtest(level_shop, [Telling()], horizon=50)
+    assert not FITS
+
+
+def test_no_model_or_one_twice_is_refused(level_shop: Panel) -> None:
+    with pytest.raises(ConfigError, match="no models"):
+        fk.backtest(level_shop, [], horizon=3)
+    with pytest.raises(ConfigError, match="twice"):
+        fk.backtest(level_shop, ["naive", "naive"], horizon=3)
+
+
+def test_an_executor_of_ones_own_does_the_work(weekly_shop: Panel) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        report = fk.backtest(weekly_shop, ["naive"], horizon=7, run=Run(executor=pool))
+    pd.testing.assert_frame_equal(report.forecasts, fk.backtest(weekly_shop, ["naive"], horizon=7).forecasts)
+
+
+def test_seasonal_naive_reaches_the_known_figures(shared_data: Path) -> None:
+    for name, horizon, season, mase, smape in (
+        ("m4_hourly", 48, 24, 1.193, 13.912),
+        ("m5_foods_ca_top500_daily", 28, 7, 0.981, 66.81),
+        ("stallion_monthly", 6, 12, 1.931, 56.20),
+    ):
+        panel = fk.read(shared_data / f"{name}.parquet")
+        board = fk.backtest(panel, ["seasonal_naive"], horizon=horizon, season=season).leaderboard()
+        assert board["mase"].iloc[0] == pytest.approx(mase, abs=6e-4)
+        assert board["smape"].iloc[0] == pytest.approx(smape, abs=6e-3)

@@ -1,0 +1,135 @@
+"""Covariates reach the network in every role, and only where they may."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecastkit.data.panel import Panel
+from forecastkit.models import restore
+from forecastkit.models.gru import GRU
+from forecastkit.models.lstm import LSTM
+from forecastkit.nn.options import Training
+
+H = 14
+
+
+def promotions(kind="number", days=200, series=6):
+    """Demand that doubles on promotion days, which come at random."""
+    rng = np.random.default_rng(5)
+    ds = pd.date_range("2024-01-01", periods=days)
+    frames = []
+    for k in range(series):
+        on = rng.random(days) < 0.2
+        y = (k + 1) * (20 + 20 * on + rng.normal(0, 1, days))
+        promo = on.astype(float) if kind == "number" else np.where(on, "promotion", "none")
+        frames.append(pd.DataFrame({"unique_id": f"s{k}", "ds": ds, "y": y, "promo": promo}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def split(rows, **roles):
+    panel = Panel.from_frame(rows, **roles)
+    train = panel.cut(panel.lengths - H)
+    actual = np.stack([panel.series(i)[-H:] for i in range(len(panel))])
+    return train, panel.known_after(train.lengths, H), actual
+
+
+@pytest.mark.parametrize("model", [GRU, LSTM])
+@pytest.mark.parametrize("kind", ["number", "text"])
+def test_a_known_promotion_is_forecast(model, kind):
+    train, future, actual = split(promotions(kind), known=("promo",))
+    recipe = model(hidden=16, training=Training(steps=150, batch=64))
+    error = np.abs(recipe.fit(train, horizon=H).predict(H, future=future).mean - actual).mean()
+    blind = replace(train, known=type(train.known)())
+    assert error < 0.5 * np.abs(recipe.fit(blind, horizon=H).predict(H).mean - actual).mean()
+
+
+def test_only_the_step_whose_covariate_changes_is_forecast_differently():
+    train, future, _ = split(promotions(), known=("promo",))
+    fitted = GRU(hidden=16, training=Training(steps=40, batch=64)).fit(train, horizon=H)
+    other = future.copy()
+    other[0, 5] = 1 - other[0, 5]
+    apart = fitted.predict(H, future=other).mean - fitted.predict(H, future=future).mean
+    assert abs(apart[0, 5]) > 1e-3
+    apart[0, 5] = 0
+    np.testing.assert_allclose(apart, 0, atol=1e-5)
+
+
+def test_a_price_matters_relative_to_its_usual_value():
+    rng = np.random.default_rng(2)
+    ds = pd.date_range("2024-01-01", periods=200)
+    frames = []
+    for k in range(6):
+        cut = np.where(rng.random(200) < 0.2, 0.7, 1.0)
+        y = 50 * cut**-3 + rng.normal(0, 1, 200)
+        frames.append(pd.DataFrame({"unique_id": f"s{k}", "ds": ds, "y": y, "price": cut * 10.0**k}))
+    train, future, actual = split(pd.concat(frames), known=("price",))
+    fitted = GRU(hidden=16, training=Training(steps=150, batch=64)).fit(train, horizon=H)
+    error = np.abs(fitted.predict(H, future=future).mean - actual).mean(axis=1)
+    assert (error < 0.3 * actual.std(axis=1)).all()
+
+
+def test_a_past_covariate_of_the_newest_periods_is_read():
+    rows = promotions(kind="number")
+    train = Panel.from_frame(rows, past=("promo",))
+    fitted = GRU(hidden=16, training=Training(steps=40, batch=64)).fit(train, horizon=H)
+    flipped = train.past.values.copy()
+    flipped[train.offsets[1] - 1] = 1 - flipped[train.offsets[1] - 1]
+    changed = fitted.update(replace(train, past=replace(train.past, values=flipped)))
+    apart = np.abs(changed.predict(H).mean - fitted.predict(H).mean).max(axis=1)
+    assert apart[0] > 1e-4
+    np.testing.assert_allclose(apart[1:], 0, atol=1e-6)
+
+
+def levels_by_store():
+    """Two stores that open in opposite weeks; nothing but the store tells them apart at the cutoff."""
+    rng = np.random.default_rng(1)
+    frames = []
+    for k in range(12):
+        ds = pd.date_range("2024-01-01", periods=130)
+        later = np.arange(130) % 20 >= 10
+        y = np.where(later == (k % 2 == 0), 30.0, 10.0) + rng.normal(0, 0.5, 130)
+        frames.append(pd.DataFrame({"unique_id": f"s{k:02}", "ds": ds, "y": y, "store": "ab"[k % 2], "area": 1.0 + k % 2}))
+    return pd.concat(frames)
+
+
+@pytest.mark.parametrize("static", ["store", "area"])
+def test_a_static_covariate_tells_series_apart(static):
+    panel = Panel.from_frame(levels_by_store(), static=(static,))
+    fitted = GRU(hidden=16, training=Training(steps=40, batch=64)).fit(panel, horizon=H)
+    other = replace(panel, static=replace(panel.static, values=panel.static.values[::-1].copy()))
+    assert np.abs(fitted.update(other).predict(H).mean - fitted.predict(H).mean).max() > 1e-3
+
+
+def test_an_unknown_category_is_forecast_too():
+    rows = promotions("text").assign(store="a")
+    fitted = GRU(hidden=16, training=Training(steps=40, batch=64)).fit(
+        Panel.from_frame(rows, known=("promo",), static=("store",)), horizon=H
+    )
+    new = Panel.from_frame(rows.assign(store="z", promo="flash"), known=("promo",), static=("store",))
+    ahead = fitted.update(new)
+    assert np.isfinite(ahead.predict(H, future=np.full((6, H, 1), np.nan)).mean).all()
+
+
+def test_covariates_survive_the_disk(tmp_path):
+    rows = promotions("text").assign(size=1.0, store="a", visits=promotions()["y"])
+    train, future, _ = split(rows, known=("promo",), static=("size", "store"), past=("visits",))
+    fitted = GRU(hidden=16, training=Training(steps=20, batch=32)).fit(train, horizon=H)
+    fitted.save(tmp_path / "m")
+    before, after = (f.predict(H, future=future, levels=(0.2, 0.8)) for f in (fitted, restore(tmp_path / "m")))
+    np.testing.assert_array_equal(before.quantiles, after.quantiles)
+
+
+def test_known_covariates_reach_the_rolled_part_of_a_long_forecast():
+    train, future, actual = split(promotions(), known=("promo",))
+    fitted = GRU(hidden=16, training=Training(steps=150, batch=64)).fit(train, horizon=4)
+    mean = fitted.predict(H, future=future).mean
+    on = future[..., 0] == 1
+    late = np.arange(H) >= 4
+    for i in range(len(train)):
+        if (on[i] & late).any() and (~on[i] & late).any():
+            assert mean[i, on[i] & late].min() > mean[i, ~on[i] & late].max()
+    assert (on[:, late].any(axis=1)).sum() >= 3

@@ -1,0 +1,155 @@
+"""Sizes resolved from a panel, the padded arrays, and the batches gathered from them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from forecastkit.data.calendar import Frequency
+from forecastkit.data.panel import Panel
+from forecastkit.nn.inputs import calendar_features, lay_out
+from forecastkit.nn.network import Output
+from forecastkit.nn.plan import Plan, resolve
+from forecastkit.nn.training import Origins, loss_of
+from forecastkit.nn.windows import Windows
+
+
+def panel_of(freq, periods, series=1, **columns):
+    frames = [
+        pd.DataFrame({"unique_id": f"s{k}", "ds": pd.date_range("2020-01-01", periods=n, freq=freq), "y": np.arange(n) + 1.0})
+        for k, n in enumerate(np.broadcast_to(periods, series))
+    ]
+    return Panel.from_frame(pd.concat(frames, ignore_index=True).assign(**columns))
+
+
+@pytest.mark.parametrize(
+    ("freq", "periods", "horizon", "season", "lookback", "patch", "lags", "yearly"),
+    [
+        ("D", 440, 28, 7, 98, 7, (), False),
+        ("D", 1900, 28, 7, 98, 7, (364,), True),
+        ("h", 900, 48, 24, 168, 24, (168,), False),
+        ("W-MON", 156, 13, 52, 104, 13, (), True),
+        ("MS", 60, 6, 12, 24, 12, (), True),
+        ("D", 30, 7, 7, 14, 7, (), False),
+        ("W-MON", 40, 8, 1, 19, 4, (), False),
+    ],
+)
+def test_a_panel_decides_the_sizes(freq, periods, horizon, season, lookback, patch, lags, yearly):
+    plan = resolve(panel_of(freq, periods), horizon, None, None, None)
+    found = (plan.season, plan.lookback, plan.patch, plan.lags, plan.yearly)
+    assert found == (season, lookback, patch, lags, yearly)
+
+
+def test_a_person_decides_the_sizes():
+    plan = resolve(panel_of("D", 440), 28, 14, 30, 5)
+    assert (plan.season, plan.lookback, plan.patch) == (14, 30, 5)
+
+
+def test_a_plan_survives_json():
+    rows = panel_of("D", 50).to_frame().assign(price=np.linspace(1, 2, 50), event="none")
+    plan = resolve(Panel.from_frame(rows, known=("price", "event")), 7, None, None, None)
+    assert Plan.from_values(json.loads(json.dumps(asdict(plan)))) == plan
+
+
+def test_weekdays_and_hours_are_told_apart_and_years_only_where_the_history_holds_two():
+    daily = Frequency.parse("D")
+    week = calendar_features(daily, np.arange(14), yearly=False)
+    assert (week[:7, :7].sum(axis=0) == 1).all()
+    np.testing.assert_array_equal(week[:7, :7], week[7:, :7])
+    with_year = calendar_features(daily, np.arange(14), yearly=True)
+    assert with_year.shape[1] > week.shape[1]
+    hours = calendar_features(Frequency.parse("h"), np.arange(24), yearly=False)
+    assert len(np.unique(hours, axis=0)) == 24
+
+
+def windows_of(panel, horizon=3, lookback=6, **options):
+    plan = resolve(panel, horizon, 2, lookback, 2)
+    inputs = lay_out(panel, plan, horizon)
+    return Windows.of(inputs, plan, torch.device("cpu")), inputs, plan
+
+
+def test_a_batch_holds_the_periods_before_and_after_its_start():
+    panel = panel_of("D", [20, 5], series=2)
+    windows, inputs, _ = windows_of(panel)
+    series, start = torch.tensor([0, 1]), torch.tensor([inputs.end - 3] * 2)
+    batch = windows.batch(series, start, 3)
+    target, seen = windows.targets(series, start, 3)
+    back = lambda y, i: y.double().numpy() * inputs.units[i] + inputs.shift[i]  # noqa: E731
+    np.testing.assert_allclose(back(batch.y[0], 0), [12, 13, 14, 15, 16, 17], rtol=1e-6)
+    np.testing.assert_allclose(back(target[0], 0), [18, 19, 20], rtol=1e-6)
+    np.testing.assert_allclose(back(batch.y[1, -2:], 1), [1, 2], rtol=1e-6)
+    assert batch.seen[1].tolist() == [False] * 4 + [True] * 2
+    assert seen.all()
+
+
+def test_a_lag_looks_back_whole_multiples_into_the_past():
+    panel = panel_of("h", 400)
+    plan = resolve(panel, 200, None, None, None)
+    inputs = lay_out(panel, plan, 200)
+    windows = Windows.of(inputs, plan, torch.device("cpu"))
+    batch = windows.batch(torch.tensor([0]), torch.tensor([inputs.end]), 200)
+    lagged = batch.lags[0, :, 0].double().numpy() * inputs.units[0] + inputs.shift[0]
+    expected = [401 + h - 168 * (h // 168 + 1) for h in range(200)]
+    np.testing.assert_allclose(lagged, expected, rtol=1e-5)
+
+
+def test_training_windows_end_before_validation_begins():
+    panel = panel_of("D", [100, 90, 12], series=3)
+    _, inputs, plan = windows_of(panel)
+    origins = Origins.split(inputs, plan, 2)
+    checked = set(origins.check_series.tolist())
+    assert checked == {0, 1}
+    earliest = int(origins.check_start.min())
+    for series, high in zip(origins.series.tolist(), origins.high.tolist(), strict=True):
+        assert high + plan.horizon <= (earliest if series in checked else inputs.end)
+    assert int(origins.check_start.max()) + plan.horizon == inputs.end
+    assert len(origins.check_series) == 4
+
+
+def test_drawn_windows_stay_between_the_first_and_the_last_start():
+    panel = panel_of("D", [100, 30], series=2)
+    _, inputs, plan = windows_of(panel)
+    origins = Origins.split(inputs, plan, 0)
+    series, start = origins.draw(5000, torch.Generator().manual_seed(0))
+    for k in (0, 1):
+        assert int(start[series == k].min()) == int(origins.low[k])
+        assert int(start[series == k].max()) == int(origins.high[k]) == inputs.end - plan.horizon
+
+
+def output_of(mean, size=2.0):
+    mean = torch.tensor([mean])
+    return Output(mean, mean[..., None].expand(-1, -1, 7).clone(), torch.tensor([[size]]))
+
+
+def test_a_gap_is_masked_in_the_loss():
+    target = torch.tensor([[1.0, 2.0, 900.0]])
+    seen = torch.tensor([[True, True, False]])
+    assert float(loss_of(output_of([1.0, 2.0, 3.0]), target, seen)) == 0
+    partial = loss_of(output_of([1.0, 4.0, 3.0]), target, seen)
+    assert float(partial) == pytest.approx(float(loss_of(output_of([1.0, 4.0]), target[:, :2], seen[:, :2])))
+
+
+def test_the_loss_does_not_depend_on_the_scale_and_a_window_without_spread_teaches_nothing():
+    target, seen = torch.tensor([[1.0, 3.0]]), torch.ones(1, 2, dtype=torch.bool)
+    small = float(loss_of(output_of([2.0, 2.0], 2.0), target, seen))
+    large = float(loss_of(output_of([200.0, 200.0], 200.0), target * 100, seen))
+    assert small == pytest.approx(large)
+    assert small > 0
+    assert float(loss_of(output_of([2.0, 2.0], 0.0), target, seen)) == 0
+
+
+def test_the_pinball_loss_is_least_at_the_quantiles():
+    rng = np.random.default_rng(0)
+    target = torch.from_numpy(rng.normal(0, 1, (1, 4000)).astype("f4"))
+    seen = torch.ones_like(target, dtype=torch.bool)
+    true = torch.tensor([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645])
+
+    def loss(quantiles):
+        return float(loss_of(Output(target, quantiles.expand(1, 4000, 7), torch.ones(1, 1)), target, seen))
+
+    assert loss(true) < min(loss(true * 1.2), loss(true * 0.8), loss(true + 0.2), loss(true - 0.2))

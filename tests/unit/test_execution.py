@@ -1,0 +1,46 @@
+"""Where work runs, and what it costs."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from forecastkit import execution
+from forecastkit.errors import FitError
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def die(number: int) -> int:
+    os._exit(9)
+
+
+def test_processes_and_in_line_work_give_the_same() -> None:
+    assert sorted(execution.run(square, range(5), jobs=2)) == list(execution.run(square, range(5)))
+
+
+def test_a_killed_worker_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(FitError, match="--jobs"):
+        list(execution.run(die, range(4), jobs=2))
+
+
+def test_the_peak_is_what_the_block_added_and_not_what_came_before() -> None:
+    before = np.ones(30_000_000)  # 240 MB that are not the block's
+    with execution.measured() as first:
+        block = np.ones(12_500_000)  # 100 MB
+        del block
+    with execution.measured() as second:
+        pass
+    assert before.sum() > 0
+    assert 90 < first.peak_mb < 130
+    assert second.peak_mb < 20
+
+
+def test_the_machine_is_described() -> None:
+    facts = execution.machine()
+    assert facts["cores"] >= 1
+    assert facts["processor"]
