@@ -23,6 +23,7 @@ R = TypeVar("R")
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_SOON = 1.0  # seconds
 
 
 @dataclass
@@ -87,11 +88,16 @@ def run(task: Callable[[T], R], items: Sequence[T], *, jobs: int = 1, executor: 
     """
     if executor is not None:
         yield from _collected(executor, task, items)
-    elif jobs <= 1 or len(items) <= 1:
-        yield from map(task, items)
     else:
-        with _pool(min(jobs, len(items))) as pool:
-            yield from _collected(pool, task, items)
+        # Processes take a second or two to start: what is done by then needs none.
+        until = time.perf_counter() + (_SOON if jobs > 1 else float("inf"))
+        done = 0
+        while done < len(items) and time.perf_counter() < until:
+            yield task(items[done])
+            done += 1
+        if rest := items[done:]:
+            with _pool(min(jobs, len(rest))) as pool:
+                yield from _collected(pool, task, rest)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from forecastkit.forecaster import Trial
 from forecastkit.local import LocalForecaster, Series, filled
 
 _LONGEST = 400  # periods of a season that still gets a state of its own
+_EVEN = 10  # highest over lowest value up to which the logarithm is tried
 _MODES = ("auto", "always", "never")
 _START = (0.2, 0.02, 0.1, 0.95)  # alpha, beta, gamma, phi where the search begins
 _ROUNDS = 2  # of weights, then first states
@@ -89,7 +90,8 @@ class ETS(LocalForecaster):
     trend: 'auto' by AICc, 'always' a damped trend, or 'never'.
     seasonal: 'auto' by AICc where there are two seasons of history, 'always' there, or 'never'. A season of more than
         400 periods has none.
-    log: 'auto' by AICc, 'always' where all demand is positive, or 'never'.
+    log: 'auto' by AICc where the highest value is at most 10 times the lowest, 'always' where all are positive, or
+        'never'.
     season: periods in a season; None takes the panel's.
 
     >>> ETS(trend="never").seasonal
@@ -115,7 +117,9 @@ class ETS(LocalForecaster):
         """The best of level forms first, then the best of those with and without a trend."""
         seen = one.y[~np.isnan(one.y)]
         seasons = _wanted(self.seasonal, one.season, 1, possible=self._season_fits(one, len(seen)))
-        logs = _wanted(self.log, True, False, possible=bool((seen > 0).all()))
+        # Over more than an order of magnitude a wandering logarithm runs off within a season.
+        even = self.log == "always" or seen.max() <= _EVEN * seen.min()
+        logs = _wanted(self.log, True, False, possible=bool((seen > 0).all()) and even)
         first, *others = _wanted(self.trend, True, False, possible=len(seen) >= 10)[::-1]
         scale = float(np.abs(seen).mean())
         found = [_fitted(one, _Form(log, first, season, scale, one.start)) for log in logs for season in seasons]
@@ -138,7 +142,9 @@ class ETS(LocalForecaster):
             mean, deviation = mean * form.scale, deviation * form.scale
             return mean, one.quantiles(mean, deviation, levels)
         spread = mean[:, None] + deviation[:, None] * ndtri(np.array(levels, np.float64))
-        return form.scale * np.exp(mean + deviation**2 / 2), form.scale * np.exp(spread)
+        # Only the noise of one step lifts the mean over the median: the whole variance of a level that wanders would
+        # double the forecast of a long horizon.
+        return form.scale * np.exp(mean + form.sigma**2 / 2), form.scale * np.exp(spread)
 
     @classmethod
     def examples(cls) -> Iterator[Self]:
@@ -188,8 +194,7 @@ def _weights(whole: Floats, form: _Form) -> tuple[float, float, float, float]:
     model = ETSModel(whole, error="add", **known)
     alpha, beta, gamma, phi = form.weights
     start = np.array([alpha, *([beta] * form.trend), *([gamma] * form.seasonal), *([phi] * form.trend)])
-    held = np.concatenate([[level], [slope] * form.trend, turned if form.seasonal else []])
-    found = model.fit(start_params=np.concatenate([start, held]), disp=0, return_params=True)[: len(start)]
+    found = model.fit(start_params=start, disp=0, return_params=True)
     rest = iter(found[1:].tolist())
     beta = next(rest) if form.trend else beta
     gamma = next(rest) if form.seasonal else gamma

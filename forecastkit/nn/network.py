@@ -24,6 +24,7 @@ LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)  # trained; others are interpol
 _MIDDLE = LEVELS.index(0.5)
 _NORMAL = (-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645)  # the same levels of a standard normal
 _STATIC = 8  # widest embedding of a category
+_NARROW = 8  # widest that the known covariates enter the patches
 _FAR = 20.0  # spreads that a forecast may be away from the mix of bases
 
 Cells = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -103,6 +104,24 @@ class Embed(nn.Module):
         return torch.cat(parts, dim=-1)
 
 
+class Uplift(nn.Module):
+    """What known covariates add to demand, in spreads of the window: nothing at first."""
+
+    def __init__(self, known: int, static: int, hidden: int = 16) -> None:
+        super().__init__()
+        self.from_known = nn.Linear(known, hidden)
+        self.from_static = nn.Linear(static, hidden, bias=False) if static else None
+        self.out = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, known: Tensor, static: Tensor) -> Tensor:
+        """known [B, ..., F], static [B, S] -> [B, ...]."""
+        inner = self.from_known(known)
+        if self.from_static is not None:
+            series = self.from_static(static)  # [B, D]
+            inner = inner + series.view(len(series), *(1,) * (known.dim() - 2), -1)
+        return self.out(torch.tanh(inner))[..., 0]
+
+
 class Network(nn.Module):
     """One network for every series; `cell` is all that tells GRU and LSTM apart."""
 
@@ -112,7 +131,8 @@ class Network(nn.Module):
         known, hidden = plan.known.width, shape.hidden
         self.expand_known, self.expand_past, self.embed = Expand(plan.known), Expand(plan.past), Embed(plan.static)
         self.steps = -(-plan.lookback // plan.patch)
-        features = 2 + known + plan.past.width
+        self.narrow = nn.Linear(known, min(known, _NARROW)) if known else None
+        features = 2 + min(known, _NARROW) + plan.past.width
         self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
         self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
         self.step = nn.Parameter(torch.zeros(plan.horizon, hidden))
@@ -120,13 +140,13 @@ class Network(nn.Module):
         self.from_step = nn.Linear(bases + len(plan.lags) + known + calendar, hidden, bias=False)
         self.deepen = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, 1 + len(LEVELS) + bases)
-        self.uplift = _uplift(known + self.embed.width) if known else None
+        self.uplift = Uplift(known, self.embed.width) if known else None
         self._start_at_the_bases(bases)
 
     def _start_at_the_bases(self, bases: int) -> None:
         nn.init.zeros_(self.out.weight)
         if self.uplift is not None:
-            nn.init.zeros_(self.uplift[-1].weight)
+            nn.init.zeros_(self.uplift.out.weight)
         gaps = 0.6 * (torch.tensor(_NORMAL[1:]) - torch.tensor(_NORMAL[:-1]))
         with torch.no_grad():
             self.out.bias.zero_()
@@ -189,15 +209,15 @@ class Network(nn.Module):
         """What the covariates [B, ..., F] add, in spreads; [B, ...]."""
         if self.uplift is None:
             return known.sum(-1)  # zeros
-        middle = (1,) * (known.dim() - 2)
-        wide = static.view(static.shape[0], *middle, -1).expand(*known.shape[:-1], -1)
-        return self.uplift(torch.cat([known, wide], -1)).float()[..., 0]
+        return self.uplift(known, static).float()
 
     def _state(self, batch: Batch, z: Tensor, known: Tensor, static: Tensor, scale: Scale) -> Tensor:
         """The last state with the static covariates and the window's character; [B, D]."""
         span, patch = self.plan.lookback, self.plan.patch
         usual = masked_mean_columns(batch.past, batch.seen)
-        columns = [z.clamp(-10, 10)[..., None], batch.seen.float()[..., None], known[:, :span]]
+        columns = [z.clamp(-10, 10)[..., None], batch.seen.float()[..., None]]
+        if self.narrow is not None:
+            columns.append(self.narrow(known[:, :span]))
         features = torch.cat([*columns, self.expand_past(batch.past, usual)], -1)  # [B, L, F]
         features = functional.pad(features, (0, 0, self.steps * patch - span, 0))
         patches = features.reshape(len(features), self.steps, -1)  # [B, L / P, P * F]
@@ -226,10 +246,6 @@ class Network(nn.Module):
             self._stretch(center[..., None] + spread[..., None] * quantiles, unit[..., None]),
             deviation(batch.y, batch.seen),
         )
-
-
-def _uplift(features: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(features, 16), nn.Tanh(), nn.Linear(16, 1, bias=False))
 
 
 def deviation(y: Tensor, seen: Tensor) -> Tensor:

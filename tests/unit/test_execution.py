@@ -15,12 +15,26 @@ def square(number: int) -> int:
     return number * number
 
 
+def own_process(number: int) -> int:
+    return os.getpid()
+
+
 def die(number: int) -> int:
     os._exit(9)
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_SOON", 0.0)
+
+
 def test_processes_and_in_line_work_give_the_same() -> None:
     assert sorted(execution.run(square, range(5), jobs=2)) == list(execution.run(square, range(5)))
+
+
+def test_what_is_done_soon_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_SOON", 60.0)
+    assert set(execution.run(own_process, range(3), jobs=2)) == {os.getpid()}
 
 
 def test_a_killed_worker_is_an_error_that_says_what_to_do() -> None:

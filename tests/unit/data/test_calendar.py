@@ -23,8 +23,8 @@ def inferred(times: pd.DatetimeIndex) -> Frequency:
     ("freq", "season"),
     [
         ("h", 24), ("2h", 12), ("30min", 48), ("min", 1440), ("15s", 240), ("D", 7), ("7D", 52), ("14D", 26),
-        ("3D", 1), ("W", 52), ("2W", 26), ("B", 5), ("MS", 12), ("ME", 12), ("2MS", 6), ("QS", 4), ("QE", 4), ("2QS", 2),
-        ("YS", 1),
+        ("3D", 1), ("W", 52), ("2W", 26), ("B", 5), ("MS", 12), ("ME", 12), ("2MS", 6), ("QS", 4), ("QE", 4),
+        ("2QS", 2), ("YS", 1),
     ],
 )  # fmt: skip
 def test_the_season_is_the_shortest_usual_one(freq: str, season: int) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import forecastkit as fk
-from forecastkit import Panel, Report, Run
+from forecastkit import Panel, Report, Run, execution
 from forecastkit.data.panel import Floats
 from forecastkit.errors import ConfigError, FitError, SeriesTooShortError, StoreError
 from forecastkit.evaluation import records
@@ -90,7 +90,8 @@ def test_scores_agree_with_the_metrics_computed_by_hand(level_shop: Panel) -> No
     assert board["wql"] == pytest.approx(median_errors.sum() / y.sum())
 
 
-def test_the_number_of_processes_changes_no_number(weekly_shop: Panel, tmp_path: Path) -> None:
+def test_the_number_of_processes_changes_no_number(weekly_shop: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_SOON", 0.0)
     plan = {"horizon": 7, "windows": 2}
     one = fk.backtest(weekly_shop, ["seasonal_naive", "naive"], **plan).forecasts
     two = fk.backtest(weekly_shop, ["seasonal_naive", "naive"], **plan, run=Run(jobs=2)).forecasts

