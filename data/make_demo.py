@@ -14,7 +14,7 @@ def table() -> str:
     frame = datasets.load("demo").to_frame()
     frame["ds"] = frame["ds"].dt.strftime("%Y-%m-%d")
     frame["price"] = frame["price"].round(2)
-    whole = {name: int for name in ("y", "promotion", "holiday", "available")}
+    whole = dict.fromkeys(("y", "promotion", "holiday", "available"), int)
     return str(frame.astype(whole).to_csv(index=False, lineterminator="\n"))
 
 

@@ -27,7 +27,7 @@ def demand(history: Panel) -> Floats:
 
 def unseen(history: Panel) -> dict[str, str]:
     """The series without a single observed value, with the reason why nothing can be estimated."""
-    y, seen = compact(demand(history), history.offsets)
+    _, seen = compact(demand(history), history.offsets)
     return {history.ids[i]: "no observed value, forecast as 0" for i in np.flatnonzero(np.diff(seen) == 0)}
 
 
@@ -118,7 +118,10 @@ def compact(y: Floats, offsets: Ints) -> tuple[Floats, Ints]:
 
 
 def root_mean_square(errors: Floats, owner: Ints, series: int) -> Floats:
-    """Root mean square of `errors` by their series, 0 for one without any; scaled first, so that squares can't vanish."""
+    """Root mean square of `errors` by their series, 0 for one without any.
+
+    Scaled first, so that the square of a small number can't vanish.
+    """
     top = np.zeros(series)
     np.maximum.at(top, owner, np.abs(errors))
     unit = np.where(top > 0, top, 1.0)

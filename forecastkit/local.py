@@ -12,6 +12,7 @@ naive method and is listed in `failures` with its reason; the others are not tou
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from forecastkit import baseline
 from forecastkit.data.calendar import Frequency
@@ -31,6 +33,36 @@ logger = logging.getLogger(__name__)
 
 _ABSURD = 1e3  # times the range of the history: no demand goes there, a model that diverged does
 _FOREIGN = (ValueError, RuntimeError, ArithmeticError, IndexError)  # what numeric libraries raise; LinAlgError too
+
+
+class _OneThread:
+    """A context in which the linear algebra runs on one thread.
+
+    Threads that share out matrices of a dozen rows spend their time waiting: a SARIMA takes up to ten times as long.
+    The setting belongs to the process, so the first to enter sets it and the last to leave puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._libraries: ThreadpoolController | None = None  # looking for them takes 10 ms
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._libraries = self._libraries or ThreadpoolController()
+                self._limit = self._libraries.limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._limit.restore_original_limits()
+
+
+one_thread = _OneThread()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +113,7 @@ class LocalFitted(Fitted):
         for i, one in enumerate(each(self.recipe, self.history, horizon, future)):
             if np.isnan(self.parameters[i]).all():
                 continue
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), one_thread:
                 own, spread = self.recipe.extrapolate(one, self.parameters[i], horizon, levels)
             # Step by step, so that a short forecast stays the beginning of a long one.
             sound = (own >= low[i]) & (own <= high[i]) & np.isfinite(spread).all(axis=-1)  # [H]
@@ -143,7 +175,7 @@ class LocalForecaster(Forecaster):
     def _fit(self, train: Panel, horizon: int) -> LocalFitted:
         failures: dict[str, str] = {}
         rows = []
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), one_thread:
             warnings.simplefilter("ignore")  # statsmodels speaks of every start value; what matters is in `failures`
             for one in each(self, train):
                 try:

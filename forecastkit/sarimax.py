@@ -32,6 +32,7 @@ _ROUNDS = 2  # of coefficients, then regression; on food items a third moved a f
 _HEAD = 4  # centre, scale, sigma and origin stand before the coefficients
 _LARGE = 20  # states from which the Chandrasekhar recursions beat the Kalman filter
 _MAX_ITERATIONS = 50
+_ROUNDING = 1e-9  # relative size below which numbers are what arithmetic leaves behind
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,8 @@ def difference(values: Floats, design: Design) -> Floats:
 def _scale(moves: Floats, seen: Floats) -> float:
     """What the series is divided by: the size of its differences, or of itself where these are nothing but rounding."""
     size = float(np.abs(seen).max())
-    deviation = float(np.std(moves)) if len(moves) else 0.0
-    if deviation > 1e-9 * size:
-        return deviation
-    return float(np.std(seen)) or size or 1.0
+    typical = float(np.sqrt(np.mean((moves / size) ** 2))) * size if len(moves) else 0.0
+    return typical if typical > _ROUNDING * size else float(np.std(seen))
 
 
 def _model(z: Floats, design: Design, *, differenced: bool, **options: Any) -> SARIMAX:
@@ -149,9 +148,12 @@ def _model(z: Floats, design: Design, *, differenced: bool, **options: Any) -> S
 
 
 def _coefficients(residual: Floats, design: Design, start: Floats | None) -> Floats:
-    """Maximum likelihood ARMA coefficients; a search that stops early still gives the best it has seen."""
-    if not design.coefficients:
-        return np.empty(0)
+    """Maximum likelihood ARMA coefficients; a search that stops early still gives the best it has seen.
+
+    They are 0 where the regression and the differences leave nothing: a line, a season that repeats itself.
+    """
+    if not design.coefficients or np.nanmax(np.abs(difference(residual, design)), initial=0.0) < _ROUNDING:
+        return np.zeros(design.coefficients)
     model = _model(residual, design, differenced=not np.isnan(residual).any(), concentrate_scale=True)
     options = {"disp": 0, "maxiter": _MAX_ITERATIONS, "optim_complex_step": False, "low_memory": True}
     return np.asarray(model.fit(start_params=start, return_params=True, **options), np.float64)
@@ -207,7 +209,9 @@ def _columns(one: Series, design: Design, origin: float, periods: int) -> Floats
     """The regressors of the first `periods` of history and future, [periods, K]: trend, Fourier terms, covariates."""
     time = one.start + np.arange(periods)
     known = np.concatenate([one.known, one.future])[:periods]
-    return np.column_stack([_trend(time - origin, design), fourier(time, design.season, design.fourier), known])
+    return np.column_stack(
+        [_trend((time - origin).astype(np.float64), design), fourier(time, design.season, design.fourier), known]
+    )
 
 
 def _trend(time: Floats, design: Design) -> Floats:

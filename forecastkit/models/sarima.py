@@ -78,5 +78,5 @@ class SARIMA(LocalForecaster):
     @classmethod
     def suggest(cls, trial: Trial) -> Self:
         order = (trial.suggest_int("p", 0, 2), trial.suggest_int("d", 0, 1), trial.suggest_int("q", 0, 2))
-        seasonal = tuple(trial.suggest_int(name, 0, 1) for name in ("P", "D", "Q"))
+        seasonal = (trial.suggest_int("P", 0, 1), trial.suggest_int("D", 0, 1), trial.suggest_int("Q", 0, 1))
         return cls(order=order, seasonal_order=seasonal)

@@ -18,9 +18,7 @@ class SeasonalNaiveFitted(Fitted):
 
     def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
         season = self.recipe.season or self.history.season
-        return baseline.seasonal_naive(
-            baseline.demand(self.history), self.history.offsets, season, horizon, levels
-        )
+        return baseline.seasonal_naive(baseline.demand(self.history), self.history.offsets, season, horizon, levels)
 
 
 @final

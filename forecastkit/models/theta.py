@@ -96,7 +96,7 @@ class Theta(LocalForecaster):
         places = _places(found, one) if seasonal else np.zeros(1)
         multiplied = seasonal and model.method.startswith("mul")
         lines = _Lines(scale, multiplied, alpha, slope, 0.0, one.start, places)
-        errors = _smoothed(one, lines)[1] - self._line(lines, np.arange(1, len(one)))
+        errors = _smoothed(one, lines)[1] - self._line(lines, np.arange(1.0, len(one)))
         sigma = float(np.sqrt(np.nanmean(errors**2)))
         return _Lines(scale, multiplied, alpha, slope, sigma, one.start, places).pack()
 

@@ -70,7 +70,7 @@ def _averages(values: Floats, offsets: Ints, window: int) -> tuple[Floats, Float
 @final
 @dataclass(frozen=True, kw_only=True)
 class WindowAverage(Forecaster):
-    """Every step is the mean of the last `window` observed values; with `seasonal`, of those at its place in the season.
+    """Every step is the mean of the last `window` observed values; with `seasonal`, at its place in the season.
 
     The moving average of stock-keeping systems. Demand is taken as a level with noise, so the normal quantiles have
     the spread of the one-step errors at every step; they are not below 0 where demand never was.

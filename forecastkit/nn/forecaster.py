@@ -20,7 +20,7 @@ from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
 from forecastkit.nn.network import LEVELS, Network, Shape
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan, resolve
-from forecastkit.nn.training import Origins, train
+from forecastkit.nn.training import train
 from forecastkit.nn.windows import Windows
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -202,5 +202,5 @@ def _train(network: Network, inputs: Inputs, options: Training, seed: int) -> No
     device = next(network.parameters()).device
     windows = Windows.of(inputs, network.plan, device)
     network.train()
-    train(network, windows, Origins.split(inputs, network.plan, options.validation).to(device), options, seed)
+    train(network, windows, inputs, options, seed)
     network.eval()

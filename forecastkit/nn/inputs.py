@@ -74,7 +74,7 @@ def lay_out(panel: Panel, plan: Plan, ahead: int, future: Floats | None = None) 
         seen=place.lay(~np.isnan(demand)),
         known=known,
         past=place.lay(plan.past.standardised(panel.past_filled)) if plan.past.sizes else place.nothing(),
-        static=plan.static.standardised(panel.static.values) if plan.static.sizes else np.empty((len(panel), 0), "f4"),
+        static=_static(panel, plan),
         calendar=calendar_features(panel.calendar, periods, plan.yearly),
         origin=panel.ends + 1 - end - first,
         prior=prior.astype(np.float32),
@@ -84,6 +84,10 @@ def lay_out(panel: Panel, plan: Plan, ahead: int, future: Floats | None = None) 
         lengths=panel.lengths,
         end=end,
     )
+
+
+def _static(panel: Panel, plan: Plan) -> Float32s:
+    return plan.static.standardised(panel.static.values) if plan.static.sizes else np.empty((len(panel), 0), np.float32)
 
 
 @dataclass(frozen=True)

@@ -90,10 +90,12 @@ class Embed(nn.Module):
         super().__init__()
         self.sizes = block.sizes
         widths = [min(_STATIC, size) for size in block.sizes if size]
-        self.tables = nn.ModuleList(nn.Embedding(s + 1, w) for s, w in zip(filter(None, self.sizes), widths, strict=True))
+        self.tables = nn.ModuleList(
+            nn.Embedding(s + 1, w) for s, w in zip(filter(None, self.sizes), widths, strict=True)
+        )
         self.width = sum(widths) + sum(size == 0 for size in self.sizes)
-        for table in self.tables:
-            nn.init.normal_(table.weight, std=0.1)
+        for table in self.tables.parameters():
+            nn.init.normal_(table, std=0.1)
 
     def forward(self, static: Tensor) -> Tensor:
         tables = iter(self.tables)
@@ -156,13 +158,15 @@ class Network(nn.Module):
                 first = 1 + len(LEVELS) + seasons
                 self.out.bias[first : first + len(_levels(self.plan))] = -4.0
 
-    def forward(self, batch: Batch) -> Output:
+    def forward(self, batch: Batch, keep: Tensor | None = None) -> Output:
+        """Forecasts of a batch; `keep` [B, D] weighs the entries of the state in training (dropout)."""
         scale, x = self._scaled(batch)
         usual = masked_mean_columns(batch.known[:, : self.plan.lookback], batch.seen)  # [B, 1, K]
         known = self.expand_known(batch.known, usual)  # [B, L + H, F]
         static = self.embed(batch.static)
         bases, lags_seen, z = self._bases(batch, x, scale, known, static)
-        state = self._state(batch, z, known, static, scale)
+        state = self._state(batch, z, known, static)
+        state = state if keep is None else state * keep
         head = self._head(state, bases, torch.cat([known[:, self.plan.lookback :], batch.calendar], -1), lags_seen)
         return self._output(head.float(), bases, batch, scale)
 
@@ -196,7 +200,10 @@ class Network(nn.Module):
         bare = torch.where(batch.seen, z - worth[:, :span], 0.0)
         level = masked_mean(bare, batch.seen, torch.zeros_like(spread))  # [B, 1]
         parts = [_seasonal(bare, batch.seen, level, self.plan, steps)]
-        parts += [masked_mean(bare[:, -n:], batch.seen[:, -n:], level)[..., None].expand(-1, steps, 1) for n in _levels(self.plan)]
+        parts += [
+            masked_mean(bare[:, -n:], batch.seen[:, -n:], level)[..., None].expand(-1, steps, 1)
+            for n in _levels(self.plan)
+        ]
         seen = batch.lags_seen
         if self.plan.lags:
             lags = (self._squeeze(batch.lags / scale.unit[..., None]) - scale.center[..., None]) / spread[..., None]
@@ -211,7 +218,7 @@ class Network(nn.Module):
             return known.sum(-1)  # zeros
         return self.uplift(known, static).float()
 
-    def _state(self, batch: Batch, z: Tensor, known: Tensor, static: Tensor, scale: Scale) -> Tensor:
+    def _state(self, batch: Batch, z: Tensor, known: Tensor, static: Tensor) -> Tensor:
         """The last state with the static covariates and the window's character; [B, D]."""
         span, patch = self.plan.lookback, self.plan.patch
         usual = masked_mean_columns(batch.past, batch.seen)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecastkit.data.calendar import DAY, Frequency
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
@@ -44,7 +45,7 @@ class Block:
         """Features that the network sees, F."""
         return sum(self.sizes) + sum(size == 0 for size in self.sizes) + sum(w > 0 for w in self.within)
 
-    def standardised(self, values: Floats) -> Floats:
+    def standardised(self, values: Floats) -> NDArray[np.float32]:
         """Raw columns [..., K] to standardised numbers and codes, -1 for an unknown or missing text; [..., K]."""
         out = np.empty(values.shape, np.float32)
         for k, size in enumerate(self.sizes):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +22,7 @@ from forecastkit.nn.windows import Windows
 logger = logging.getLogger(__name__)
 
 _MOST_CHECKED = 2048  # series whose validation windows are scored
+_CHUNK = 512  # validation windows scored at once
 _HUBER = 4.0  # spreads beyond which the mean's squared error becomes linear
 
 
@@ -39,7 +43,7 @@ class Origins:
         horizon = plan.horizon
         least = torch.clamp(length // 2, 1, max(2 * plan.season, plan.lookback // 2))  # history of the first window
         spare = horizon * windows
-        checked = length >= least + spare + horizon + plan.season if windows else torch.zeros_like(length, dtype=torch.bool)
+        checked = length >= least + spare + horizon if windows else torch.zeros_like(length, dtype=torch.bool)
         last = torch.where(checked, length - spare - horizon, torch.maximum(length - horizon, least))
         trained = (last >= least) & (least < length)
         start = inputs.end - length
@@ -82,30 +86,83 @@ def loss_of(output: Output, target: Tensor, seen: Tensor) -> Tensor:
     return ((pinball + 0.25 * mean) * weight).sum() / weight.sum().clamp(min=1)
 
 
-def train(network: Network, windows: Windows, origins: Origins, options: Training, seed: int) -> None:
-    """Train `network` in place."""
-    if not options.steps or not len(origins.series):
+def train(network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> None:
+    """Train `network` in place.
+
+    First on all but the newest windows, which choose the best weights; then `finish` shares of the steps more, with
+    small ones, on everything, so that the newest demand is learned from too.
+    """
+    held = Origins.split(inputs, network.plan, options.validation).to(windows.device)
+    if not options.steps or not len(held.series):
         return
     generator = torch.Generator(windows.device).manual_seed(seed)
-    optimiser = torch.optim.AdamW(_groups(network, options), lr=options.lr)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _one_cycle(step / options.steps))
-    best = _Best(network, options.patience)
-    every = max(options.steps // options.checks, 1)
-    for step in range(1, options.steps + 1):
-        series, start = origins.draw(options.batch, generator)
-        loss = _loss(network, windows, series, start, options)
+    course = _Course(network, windows, options, generator)
+    course.run(held, options.steps, options.lr)
+    if len(held.check_series) and options.finish:
+        everything = Origins.split(inputs, network.plan, 0).to(windows.device)
+        course.run(everything, math.ceil(options.finish * options.steps), options.lr / 3)
+
+
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """What stays the same from one stretch of training to the next."""
+
+    network: Network
+    windows: Windows
+    options: Training
+    generator: torch.Generator
+
+    def run(self, origins: Origins, steps: int, lr: float) -> None:
+        """One cycle of `steps`; where there are windows to check, the best weights are kept."""
+        optimiser = torch.optim.AdamW(_groups(self.network, self.options), lr=lr)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _one_cycle(step / steps))
+        average = _Average(self.network, self.options)
+        every = max(steps // self.options.checks, 1)
+        for step in range(1, steps + 1):
+            self._step(origins, optimiser)
+            schedule.step()
+            average.take()
+            if step % every == 0 and len(origins.check_series) and average.stop(self._score(average, origins)):
+                logger.debug("no better score for %d checks, stopped at step %d", self.options.patience, step)
+                break
+        average.finish()
+
+    def _step(self, origins: Origins, optimiser: torch.optim.Optimizer) -> None:
+        series, start = origins.draw(self.options.batch, self.generator)
+        loss = self._loss(series, start, self._keep(len(series)))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), options.clip)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         optimiser.step()
-        schedule.step()
-        if len(origins.check_series) and step % every == 0 and best.stop(_score(network, windows, origins)):
-            logger.debug("no better score for %d checks, stopped at step %d", options.patience, step)
-            break
-    best.restore()
+
+    @torch.inference_mode()
+    def _score(self, average: _Average, origins: Origins) -> float:
+        """The loss of the averaged weights on the validation windows."""
+        total, count = 0.0, len(origins.check_series)
+        with average.in_place():
+            for rows in torch.arange(count, device=self.windows.device).split(_CHUNK):
+                loss = self._loss(origins.check_series[rows], origins.check_start[rows])
+                total += float(loss) * len(rows)
+        return total / count
+
+    def _keep(self, count: int) -> Tensor | None:
+        """Dropout for `count` states, from the generator of this training and no other."""
+        rate = self.options.dropout
+        if not rate:
+            return None
+        shape, device = (count, self.network.shape.hidden), self.windows.device
+        kept = torch.rand(shape, generator=self.generator, device=device) >= rate
+        return kept.float() / (1 - rate)
+
+    def _loss(self, series: Tensor, start: Tensor, keep: Tensor | None = None) -> Tensor:
+        steps = self.network.plan.horizon
+        batch = self.windows.batch(series, start, steps)
+        with torch.autocast(self.windows.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
+            output = self.network(batch, keep)
+        return loss_of(output, *self.windows.targets(series, start, steps))
 
 
-def _groups(network: Network, options: Training) -> list[dict]:
+def _groups(network: Network, options: Training) -> list[dict[str, Any]]:
     matrices = [p for p in network.parameters() if p.dim() > 1]
     vectors = [p for p in network.parameters() if p.dim() <= 1]
     return [{"params": matrices, "weight_decay": options.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -118,44 +175,44 @@ def _one_cycle(share: float, warm: float = 0.1) -> float:
     return max(0.5 * (1 + math.cos(math.pi * (share - warm) / (1 - warm))), 1e-3)
 
 
-def _loss(network: Network, windows: Windows, series: Tensor, start: Tensor, options: Training) -> Tensor:
-    steps = network.plan.horizon
-    target, seen = windows.targets(series, start, steps)
-    batch = windows.batch(series, start, steps)
-    with torch.autocast(windows.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-        output = network(batch)
-    return loss_of(output, target, seen)
+class _Average:
+    """A moving average of the weights, and the best one by the newest windows.
 
+    Averages forecast better than the weights of any one step (Polyak & Juditsky 1992) and make checks comparable.
+    """
 
-@torch.inference_mode()
-def _score(network: Network, windows: Windows, origins: Origins) -> float:
-    """The loss on the validation windows."""
-    total, chunk = 0.0, 512
-    series, start = origins.check_series, origins.check_start
-    for k in range(0, len(series), chunk):
-        part, at = series[k : k + chunk], start[k : k + chunk]
-        output = network(windows.batch(part, at, network.plan.horizon))
-        target, seen = windows.targets(part, at, network.plan.horizon)
-        total += float(loss_of(output, target, seen)) * len(part)
-    return total / max(len(series), 1)
+    def __init__(self, network: Network, options: Training) -> None:
+        self.own: list[Tensor] = list(network.parameters())
+        self.mean = [p.detach().clone() for p in self.own]
+        self.options, self.taken, self.waited = options, 0, 0
+        self.score, self.best = math.inf, self.mean
 
-
-class _Best:
-    """Keeps the weights of the best check."""
-
-    def __init__(self, network: Network, patience: int) -> None:
-        self.network, self.patience, self.left = network, patience, patience
-        self.score, self.weights = math.inf, None
+    @torch.no_grad()
+    def take(self) -> None:
+        """Weigh in the weights of this step; the first ones are forgotten quickly."""
+        self.taken += 1
+        decay = min(self.options.averaging, self.taken / (self.taken + 9))
+        torch._foreach_lerp_(self.mean, [p.detach() for p in self.own], 1 - decay)
 
     def stop(self, score: float) -> bool:
-        """Whether patience has run out."""
+        """Note the average's `score`; whether patience has run out."""
         if score < self.score:
-            self.score, self.left = score, self.patience
-            self.weights = {name: value.clone() for name, value in self.network.state_dict().items()}
+            self.score, self.best, self.waited = score, [p.clone() for p in self.mean], 0
         else:
-            self.left -= 1
-        return self.left == 0
+            self.waited += 1
+        return self.waited >= self.options.patience
 
-    def restore(self) -> None:
-        if self.weights is not None:
-            self.network.load_state_dict(self.weights)
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The network with the averaged weights."""
+        kept = [p.detach().clone() for p in self.own]
+        self._set(self.mean)
+        yield
+        self._set(kept)
+
+    @torch.no_grad()
+    def _set(self, weights: list[Tensor]) -> None:
+        torch._foreach_copy_(self.own, weights)
+
+    def finish(self) -> None:
+        self._set(self.best if math.isfinite(self.score) else self.mean)

@@ -16,8 +16,9 @@ class Batch(NamedTuple):
     """B windows: L periods of history and what is known of the H periods after.
 
     y, seen: [B, L] · known: [B, L + H, K] · past: [B, L, P] · static: [B, S] · calendar: [B, H, C] · prior: [B, 1]
-    what to believe where nothing was seen · base: [B, 1] where zero demand lies is -base · lags, lags_seen: [B, H, J] demand that many periods before a step (whole
-    multiples of the lag, so that it lies in the past) · known_lags: [B, H, J, K] the covariates then.
+    what to believe where nothing was seen · base: [B, 1], zero demand lies at -base · lags, lags_seen: [B, H, J]
+    demand that many periods before a step (whole multiples of the lag, so that it lies in the past) · known_lags:
+    [B, H, J, K] the covariates then.
     """
 
     y: Tensor

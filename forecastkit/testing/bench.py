@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +57,14 @@ def keep_same(recipe: Forecaster, promise: str, one: NDArray[Any], other: NDArra
 
 
 def keep_sensible(recipe: Forecaster, promise: str, mean: Floats, history: Panel) -> None:
-    """`ContractError` unless each forecast lies within the range of its history, widened by that range on both sides."""
+    """`ContractError` unless each forecast is in the range of its history, widened on both sides.
+
+    By that range, or by the level of a history that has none.
+    """
     for i, name in enumerate(history.ids):
         low, high = np.nanmin(history.series(i)), np.nanmax(history.series(i))
-        inside = (mean[i] >= 2 * low - high) & (mean[i] <= 2 * high - low)
+        reach = (high - low) or abs(high)
+        inside = (mean[i] >= low - reach) & (mean[i] <= high + reach)
         seen = f"series {name!r} of {low:.4g} to {high:.4g} is forecast as {mean[i].min():.4g} to {mean[i].max():.4g}"
         keep(recipe, promise, inside.all(), seen)
 
@@ -77,6 +82,36 @@ class _Fit:
 def fitted(recipe: Forecaster, kind: str = "shop") -> Fitted:
     """The recipe fitted on one of `panels.KINDS`; done once, for all checks."""
     return _fitted(_Fit(type(recipe), repr(recipe), kind, recipe))
+
+
+@dataclass(frozen=True)
+class Second:
+    """What a second fit on the shop gave, and left behind."""
+
+    mean: Floats  # [N, H]
+    panel: Panel
+    moved: tuple[str, ...]  # global random generators whose state has changed
+
+
+def second(recipe: Forecaster) -> Second:
+    """Fitted on the shop and asked for a forecast once more, watched; done once, for all checks."""
+    return _second(_Fit(type(recipe), repr(recipe), "shop", recipe))
+
+
+@lru_cache(maxsize=4)
+def _second(fit: _Fit) -> Second:
+    panel, before = panels.shop(), _generators()
+    mean = fit.recipe.fit(panel, horizon=TRAINED).predict(HORIZON, levels=levels_of(fit.recipe)).mean
+    moved = tuple(name for name, state in _generators().items() if name in before and state != before[name])
+    return Second(mean, panel, moved)
+
+
+def _generators() -> dict[str, Any]:
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - only looked at
+    states: dict[str, Any] = {"random": random.getstate(), "numpy": (kind, np.asarray(keys).tobytes(), *rest)}
+    if torch := sys.modules.get("torch"):
+        states["torch"] = torch.get_rng_state().numpy().tobytes()
+    return states
 
 
 @lru_cache(maxsize=32)
@@ -98,20 +133,28 @@ def from_elsewhere(fitted: Fitted, folder: Path, levels: Sequence[float]) -> tup
     store.save(fitted, folder / "model")
     cls, answer = type(fitted.recipe), folder / "answer.npz"
     question = [str(folder / "model"), cls.__module__, cls.__qualname__, str(answer), list(levels)]
-    process = _elsewhere()
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps(question) + "\n")
-    process.stdin.flush()
-    if (reply := process.stdout.readline().strip()) != "done":
+    if (reply := _ask(json.dumps(question))) != "done":
         raise ContractError(fitted.recipe, "a saved model can be loaded in another process", reply or "it ended")
     with np.load(answer) as arrays:
         return arrays["mean"], arrays["quantiles"]
 
 
+def _ask(question: str) -> str:
+    if _elsewhere().poll() is not None:  # the last model took it down
+        _elsewhere.cache_clear()
+    process = _elsewhere()
+    to, back = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
+    to.write(question + "\n")
+    to.flush()
+    return back.readline().strip()
+
+
 @lru_cache(maxsize=1)
 def _elsewhere() -> subprocess.Popen[str]:
     """One process for all models, since importing their libraries takes longer than the checks."""
-    code = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from forecastkit.testing import bench; bench.serve()"
+    code = (
+        "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from forecastkit.testing import bench; bench.serve()"
+    )
     command = [sys.executable, "-c", code, json.dumps([str(Path(entry).absolute()) for entry in sys.path])]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
 import json
 import pickle
 import sys
@@ -12,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from forecastkit import recipes
-from forecastkit.forecaster import Forecaster
-from forecastkit.testing.bench import keep
+from forecastkit.errors import ConfigError
+from forecastkit.forecaster import ROLES, Forecaster
+from forecastkit.testing.bench import ContractError, keep
 
 
 def check_recipe_is_frozen(recipe: Forecaster) -> None:
@@ -62,9 +62,13 @@ def _classes(value: Any) -> dict[str, type]:
 def check_recipe_can_be_written_down(recipe: Forecaster) -> None:
     """A recipe survives the command line's spelling and JSON; a model's file and `-m` depend on it."""
     promise = "a recipe's fields are plain, so that it can be typed and stored"
-    typed = recipes.build(type(recipe), recipes.parse(recipes.label(recipe))[1])
-    keep(recipe, promise, typed == recipe, f"{recipes.label(recipe)!r} gives {typed!r}")
-    stored = recipes.build(type(recipe), json.loads(json.dumps(dataclasses.asdict(recipe))))
+    label = recipes.label(recipe)
+    try:
+        typed = recipes.build(type(recipe), recipes.parse(label)[1])
+        stored = recipes.build(type(recipe), json.loads(json.dumps(dataclasses.asdict(recipe))))
+    except (ConfigError, TypeError) as error:
+        raise ContractError(recipe, promise, f"{label!r}: {error}") from error
+    keep(recipe, promise, typed == recipe, f"{label!r} gives {typed!r}")
     keep(recipe, promise, stored == recipe, f"its JSON gives {stored!r}")
 
 
@@ -110,10 +114,8 @@ def check_recipe_does_not_predict(recipe: Forecaster) -> None:
     keep(recipe, "predict on a recipe is a TypeError that speaks of fit", False, seen)
 
 
-def check_class_is_concrete(recipe: Forecaster) -> None:
-    """A model's class is final, a dataclass, and says what it uses in known words."""
+def check_class_is_declared(recipe: Forecaster) -> None:
+    """A model's class is final, and says in known words which covariates it uses."""
     cls = type(recipe)
     keep(recipe, "a model's class is marked @final", getattr(cls, "__final__", False), "it is not")
-    keep(recipe, "the fitted class is marked @final", getattr(cls.fitted_type, "__final__", False), "it is not")
-    abstract = inspect.isabstract(cls.fitted_type)
-    keep(recipe, "fitted_type is a concrete class", not abstract, f"{cls.fitted_type.__name__} is abstract")
+    keep(recipe, f"uses names roles of {sorted(ROLES)}", cls.uses <= ROLES, f"{sorted(cls.uses)}")

@@ -15,9 +15,9 @@ from forecastkit.data.calendar import Frequency
 from forecastkit.data.panel import Covariates, Floats, Panel
 
 SEASON = 7
-NOW = 140  # periods that are known
+NOW = 112  # periods that are known
 LATER = 28  # periods after them
-LENGTHS = (112, 126, NOW)
+LENGTHS = (91, 105, NOW)
 CONSTANTS = (5.0, 1200.0, 0.37)
 SCALES = (1e12, 1e-12)
 PROMOTION = 0.6  # what a promotion adds, as a share
@@ -51,6 +51,13 @@ def shop(end: int = NOW) -> Panel:
     return of(*(y[NOW - length : end] for y, length in zip(truth(), LENGTHS, strict=True)), end=end)
 
 
+def before(poison: float) -> Panel:
+    """The shop in arrays that go on behind its end, where demand is multiplied by `poison`."""
+    panel = shop()
+    whole = np.concatenate([panel.values, truth()[2, NOW:] * poison])
+    return replace(panel, values=whole[: len(panel.values)])
+
+
 def changed(panel: Panel, where: slice | int, factor: float) -> Panel:
     """The same panel with the periods `where` of each series multiplied."""
     values = panel.values.copy()
@@ -67,15 +74,10 @@ def zeros() -> Panel:
     return of(np.zeros(NOW), np.zeros(NOW - SEASON))
 
 
-def scaled() -> Panel:
-    """The longest series of the shop in very large and in very small units."""
-    return of(*(shop().series(2) * scale for scale in SCALES))
-
-
-def negative() -> Panel:
-    """Demand below zero (returns), and demand on both sides of it."""
+def odd() -> Panel:
+    """One series in very large and in very small units, below zero (returns), and on both sides of it."""
     y = shop().series(2)
-    return of(-y, y - y.mean())
+    return of(*(y * scale for scale in SCALES), -y, y - y.mean())
 
 
 def gaps() -> Panel:
@@ -124,8 +126,7 @@ KINDS: Mapping[str, Callable[[], Panel]] = {
     "shop": shop,
     "constant": constant,
     "zeros": zeros,
-    "scaled": scaled,
-    "negative": negative,
+    "odd": odd,
     "gaps": gaps,
     "promoted": promoted,
     "sold out": sold_out,

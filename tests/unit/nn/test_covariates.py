@@ -92,7 +92,9 @@ def levels_by_store():
         ds = pd.date_range("2024-01-01", periods=130)
         later = np.arange(130) % 20 >= 10
         y = np.where(later == (k % 2 == 0), 30.0, 10.0) + rng.normal(0, 0.5, 130)
-        frames.append(pd.DataFrame({"unique_id": f"s{k:02}", "ds": ds, "y": y, "store": "ab"[k % 2], "area": 1.0 + k % 2}))
+        frames.append(
+            pd.DataFrame({"unique_id": f"s{k:02}", "ds": ds, "y": y, "store": "ab"[k % 2], "area": 1.0 + k % 2})
+        )
     return pd.concat(frames)
 
 
@@ -124,7 +126,7 @@ def test_covariates_survive_the_disk(tmp_path):
 
 
 def test_known_covariates_reach_the_rolled_part_of_a_long_forecast():
-    train, future, actual = split(promotions(), known=("promo",))
+    train, future, _ = split(promotions(), known=("promo",))
     fitted = GRU(hidden=16, training=Training(steps=150, batch=64)).fit(train, horizon=4)
     mean = fitted.predict(H, future=future).mean
     on = future[..., 0] == 1

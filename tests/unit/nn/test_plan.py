@@ -21,7 +21,9 @@ from forecastkit.nn.windows import Windows
 
 def panel_of(freq, periods, series=1, **columns):
     frames = [
-        pd.DataFrame({"unique_id": f"s{k}", "ds": pd.date_range("2020-01-01", periods=n, freq=freq), "y": np.arange(n) + 1.0})
+        pd.DataFrame(
+            {"unique_id": f"s{k}", "ds": pd.date_range("2020-01-01", periods=n, freq=freq), "y": np.arange(n) + 1.0}
+        )
         for k, n in enumerate(np.broadcast_to(periods, series))
     ]
     return Panel.from_frame(pd.concat(frames, ignore_index=True).assign(**columns))

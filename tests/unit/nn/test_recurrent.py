@@ -233,7 +233,9 @@ def test_what_was_saved_forecasts_the_same(panel, tmp_path):
         loaded = restore(tmp_path / recipe.name)
         assert loaded.recipe == recipe
         levels = (0.05, 0.5, 0.97)
-        np.testing.assert_array_equal(loaded.predict(30, levels=levels).quantiles, fitted.predict(30, levels=levels).quantiles)
+        np.testing.assert_array_equal(
+            loaded.predict(30, levels=levels).quantiles, fitted.predict(30, levels=levels).quantiles
+        )
 
 
 def test_weights_of_another_network_are_refused(panel, fitted):
@@ -246,7 +248,9 @@ def test_weights_of_another_network_are_refused(panel, fitted):
 def test_a_gap_and_what_fills_it_never_reach_the_forecast():
     rows = table(days=140)
     hole = (rows["unique_id"] == "s1") & rows["ds"].between("2024-02-10", "2024-03-05")
-    low, high = (Panel.from_frame(rows.assign(y=rows["y"].where(~hole, v), sold=~hole), available="sold") for v in (0, 9e5))
+    low, high = (
+        Panel.from_frame(rows.assign(y=rows["y"].where(~hole, v), sold=~hole), available="sold") for v in (0, 9e5)
+    )
     missing = Panel.from_frame(rows[~hole])
     means = [small().fit(p, horizon=14).predict(14).mean for p in (low, high, missing)]
     assert np.isfinite(means[0]).all()

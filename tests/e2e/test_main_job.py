@@ -1,0 +1,61 @@
+"""The main job: one command, all families, a leaderboard."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("prophet")
+pytest.importorskip("lightgbm")
+
+ROOT = Path(__file__).parents[2]
+FAMILIES = {"naive", "seasonal_naive", "arima", "sarima", "prophet", "boosted", "lstm", "gru"}
+
+
+@pytest.mark.slow
+def test_one_command_compares_all_families_without_a_failed_series(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "forecastkit", "backtest", ROOT / "data" / "demo.csv", "--horizon", "14"]
+    roles = ["--known", "price", "--known", "promotion", "--static", "category", "--available", "available"]
+    done = subprocess.run([*command, *roles, "--json"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    result = json.loads(done.stdout)
+    board = {row["model"]: row for row in result["leaderboard"]}
+    assert board.keys() == FAMILIES
+    assert [row["failed"] for row in board.values()] == [0] * len(FAMILIES)
+    assert list(board)[-1] in ("naive", "seasonal_naive", "arima")
+    for name in ("sarima", "boosted", "lstm", "gru", "prophet"):
+        assert board[name]["mase"] < board["naive"]["mase"]
+        assert board[name]["fit_s"] > 0
+
+
+@pytest.mark.slow
+def test_a_run_killed_by_ctrl_c_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    import os
+    import signal
+    import time
+
+    command = [sys.executable, "-m", "forecastkit", "backtest", str(ROOT / "data" / "demo.csv"), "-h", "7", "-w", "3"]
+    command += ["-m", "naive", "-m", "sarima", "--jobs", "2", "--json"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while len(list(tmp_path.rglob("*.parquet"))) < 70 and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "--resume" in err
+    before = {p: os.stat(p).st_mtime_ns for p in tmp_path.rglob("*.parquet")}
+    assert len(before) >= 70
+    done = subprocess.run([*command, "--resume", "-o", str(_run_folder(tmp_path))], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert {row["model"] for row in json.loads(done.stdout)["leaderboard"]} == {"naive", "sarima"}
+    for path, written in before.items():
+        assert os.stat(path).st_mtime_ns == written
+
+
+def _run_folder(folder: Path) -> Path:
+    (head,) = folder.rglob("backtest.json")
+    return head.parent
