@@ -21,7 +21,7 @@ demo: $(READY) ## install, then all model families on real medicine demand
 	$(BIN)/forecastkit backtest dataset:pbs --horizon 12 --windows 2 --sample 60
 
 test: $(READY) ## install, then the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(READY) ## formatting, lint, types, floors
 	$(BIN)/ruff format --check .

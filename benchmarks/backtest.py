@@ -18,7 +18,17 @@ from record import record
 def once(series: int, jobs: int, models: list[str], days: int) -> dict[str, float]:
     """One backtest in a process of its own, so that its memory is its own."""
     start = time.perf_counter()
-    arguments = [sys.executable, __file__, "--inside", "--series", str(series), "--jobs", str(jobs), "--days", str(days)]
+    arguments = [
+        sys.executable,
+        __file__,
+        "--inside",
+        "--series",
+        str(series),
+        "--jobs",
+        str(jobs),
+        "--days",
+        str(days),
+    ]
     done = subprocess.run([*arguments, "--models", *models], capture_output=True, text=True, check=True)
     return {"process_s": round(time.perf_counter() - start, 2), **json.loads(done.stdout)}
 

@@ -16,8 +16,8 @@ from typing import Any
 from record import record, shared_data
 
 FAMILIES = ("naive", "seasonal_naive", "ets", "theta", "arima", "sarima", "prophet", "boosted", "lstm", "gru")
-SHOWN = ("model", "mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "fit_s", "predict_s", "peak_mb", "series",
-         "failed")  # fmt: skip
+METRICS = ("mase", "rmsse", "wape", "smape", "bias", "wql", "coverage")
+SHOWN = ("model", *METRICS, "fit_s", "predict_s", "peak_mb", "series", "failed")
 KNOWN = ("price", "feature", "display")
 
 

@@ -32,8 +32,8 @@ def section(result: dict[str, Any]) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
     facts = [
         f"Command: `{result['command']}`, commit {result['commit']}, {result['when'][:10]}.",
-        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, load {result['load'][0]} "
-        f"at the end; Python {machine['python']}, {libraries}.",
+        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
+        f"load {result['load'][0]} at the end; Python {machine['python']}, {libraries}.",
     ]
     notes = "\n".join(f"- {note}" for note in result["notes"])
     return "\n".join([f"## {result['title']}\n", *facts, "", table(result["rows"]), "", notes, ""])
@@ -53,7 +53,13 @@ def cell(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,.3f}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,}" if isinstance(value, (int, float)) else str(value)
+    return (
+        f"{value:,.3f}"
+        if isinstance(value, float) and abs(value) < 1000
+        else f"{value:,}"
+        if isinstance(value, (int, float))
+        else str(value)
+    )
 
 
 if __name__ == "__main__":

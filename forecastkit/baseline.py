@@ -7,7 +7,6 @@ estimate. All take demand as one long array of series that stand one after anoth
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from forecastkit.data.panel import Floats, Ints, Panel, ranges
@@ -44,13 +43,17 @@ def last_season(y: Floats, offsets: Ints, season: int, horizon: int) -> Floats:
     A gap in the last season takes the season before, and so on; a place of the season that was never observed (a
     series shorter than a season has such) takes the last value. Hyndman & Athanasopoulos, FPP3, section 5.2.
     """
-    lengths = np.diff(offsets)
-    table = np.repeat(last_value(y, offsets)[:, None], season, axis=1)  # [N, m]
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    place = (ranges(np.zeros_like(lengths), lengths) - lengths[owner]) % season
-    seen = ~np.isnan(y)
-    table[owner[seen], place[seen]] = y[seen]  # in order of time, so that the newest stays
-    return table[:, np.arange(horizon) % season]
+    first = np.repeat(offsets[:-1], season)
+    source = (offsets[1:, None] - season + np.arange(season)).ravel()  # [N * m] rows of the last season
+    table = np.repeat(last_value(y, offsets), season)
+    open_ = np.flatnonzero(source >= first)
+    while len(open_):
+        found = y[source[open_]]
+        seen = ~np.isnan(found)
+        table[open_[seen]] = found[seen]
+        source[open_] -= season  # what is still open looks a season further back
+        open_ = open_[~seen & (source[open_] >= first[open_])]
+    return table.reshape(-1, season)[:, np.arange(horizon) % season]
 
 
 def spread(y: Floats, offsets: Ints, lag: int) -> Floats:
@@ -58,12 +61,17 @@ def spread(y: Floats, offsets: Ints, lag: int) -> Floats:
 
     FPP3, section 5.5: the root of the mean square of the residuals of the naive methods.
     """
-    lengths = np.diff(offsets)
-    later = ranges(offsets[:-1] + np.minimum(lag, lengths), np.maximum(lengths - lag, 0))
-    owner = np.repeat(np.arange(len(lengths)), np.maximum(lengths - lag, 0))
-    steps = y[later] - y[later - lag]
-    pairs = ~np.isnan(steps)
-    return root_mean_square(steps[pairs], owner[pairs], len(lengths))
+    return _spread(y, offsets, lag)[0]
+
+
+def _spread(y: Floats, offsets: Ints, lag: int) -> tuple[Floats, Ints]:
+    """The spread and how many pairs are behind it; [N], [N]."""
+    steps = np.full(len(y), np.nan)
+    steps[lag:] = y[lag:] - y[: max(len(y) - lag, 0)]
+    starts = np.minimum(offsets[:-1] + lag, offsets[1:])
+    steps[ranges(offsets[:-1], starts - offsets[:-1])] = np.nan  # these reach back into another series
+    errors, seen = compact(steps, offsets)
+    return root_mean_square(errors, seen), np.diff(seen)
 
 
 def seasonal_spread(y: Floats, offsets: Ints, season: int, horizon: int) -> Floats:
@@ -73,20 +81,11 @@ def seasonal_spread(y: Floats, offsets: Ints, season: int, horizon: int) -> Floa
     apart takes the naive method's sigma * sqrt(h).
     """
     steps = np.arange(horizon)
-    sigma = spread(y, offsets, season)  # [N]
-    seasonal = sigma[:, None] * np.sqrt(steps // season + 1)  # [N, H]
-    if season == 1:
-        return seasonal
-    short = ~_has_pairs(y, offsets, season)
-    return np.where(short[:, None], spread(y, offsets, 1)[:, None] * np.sqrt(steps + 1), seasonal)
-
-
-def _has_pairs(y: Floats, offsets: Ints, lag: int) -> NDArray[np.bool_]:
-    lengths = np.maximum(np.diff(offsets) - lag, 0)
-    later = ranges(offsets[:-1] + lag, lengths)
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    pairs = ~np.isnan(y[later]) & ~np.isnan(y[later - lag])
-    return np.bincount(owner[pairs], minlength=len(lengths)) > 0
+    sigma, pairs = _spread(y, offsets, season)  # [N]
+    deviation = sigma[:, None] * np.sqrt(steps // season + 1)  # [N, H]
+    if season > 1 and (pairs == 0).any():
+        deviation = np.where(pairs[:, None] > 0, deviation, spread(y, offsets, 1)[:, None] * np.sqrt(steps + 1))
+    return deviation
 
 
 def seasonal_naive(
@@ -106,24 +105,29 @@ def normal_quantiles(mean: Floats, deviation: Floats, levels: tuple[float, ...],
 
 def lowest(y: Floats, offsets: Ints) -> Floats:
     """What a forecast can't fall below: 0 where no value was ever negative, else minus infinity; [N]."""
-    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    negative = np.bincount(owner[y < 0], minlength=len(offsets) - 1) > 0
-    return np.where(negative, -np.inf, 0.0)
+    floor = np.zeros(len(offsets) - 1)
+    floor[np.searchsorted(offsets, np.flatnonzero(y < 0), side="right") - 1] = -np.inf
+    return floor
 
 
 def compact(y: Floats, offsets: Ints) -> tuple[Floats, Ints]:
     """The observed values alone, and where each series begins among them."""
     seen = ~np.isnan(y)
-    return y[seen], np.concatenate([[0], np.cumsum(seen)])[offsets]
+    count = np.where(np.diff(offsets) > 0, np.add.reduceat(np.append(seen, False), offsets[:-1], dtype=np.int64), 0)
+    return y[seen], np.concatenate([[0], np.cumsum(count)])
 
 
-def root_mean_square(errors: Floats, owner: Ints, series: int) -> Floats:
-    """Root mean square of `errors` by their series, 0 for one without any.
+def root_mean_square(errors: Floats, offsets: Ints) -> Floats:
+    """Root mean square of the errors of each series, 0 for one without any; [E], [N + 1] -> [N].
 
     Scaled first, so that the square of a small number can't vanish.
     """
-    top = np.zeros(series)
-    np.maximum.at(top, owner, np.abs(errors))
-    unit = np.where(top > 0, top, 1.0)
-    squares = np.bincount(owner, (errors / unit[owner]) ** 2, minlength=series)
-    return unit * np.sqrt(squares / np.maximum(np.bincount(owner, minlength=series), 1))
+    unit = _reduced(np.maximum, np.abs(errors), offsets)
+    unit[unit == 0] = 1.0
+    squares = _reduced(np.add, (errors / np.repeat(unit, np.diff(offsets))) ** 2, offsets)
+    return unit * np.sqrt(squares / np.maximum(np.diff(offsets), 1))
+
+
+def _reduced(ufunc: np.ufunc, values: Floats, offsets: Ints) -> Floats:
+    """`ufunc` over the values of each series, 0 for one without any."""
+    return np.where(np.diff(offsets) > 0, ufunc.reduceat(np.append(values, 0.0), offsets[:-1]), 0.0)

@@ -46,7 +46,9 @@ class ColumnError(DataError):
         self.column, self.found = column, tuple(map(str, found))
         what = f"no column {column!r}" + (f" for the {role}" if role else "")
         how = f"; name it with {option}" if option else ""
-        super().__init__(f"{what}{closest(column, self.found) or '.'} Columns found: {', '.join(self.found) or 'none'}{how}")
+        super().__init__(
+            f"{what}{closest(column, self.found) or '.'} Columns found: {', '.join(self.found) or 'none'}{how}"
+        )
 
 
 class FrequencyError(DataError):

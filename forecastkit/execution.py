@@ -140,7 +140,7 @@ def _collected(executor: Executor, task: Callable[[T], R], items: Sequence[T]) -
             yield future.result()
     except BrokenProcessPool as error:
         raise FitError(
-            "a worker process was killed, most likely for want of memory: use fewer jobs (--jobs), and resume (--resume)"
+            "a worker process was killed, most likely for want of memory: use fewer jobs (--jobs), and --resume"
         ) from error
 
 

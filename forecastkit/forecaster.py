@@ -172,7 +172,7 @@ class Fitted(ABC):
 
     def _levels(self, levels: Sequence[float]) -> tuple[float, ...]:
         ordered = tuple(sorted({float(level) for level in levels}))
-        if ordered and not (0 < ordered[0] and ordered[-1] < 1):
+        if ordered and (ordered[0] <= 0 or ordered[-1] >= 1):
             raise ConfigError(f"levels are probabilities between 0 and 1, not {ordered}; write 0.9 for 90 %")
         if ordered and not self.recipe.probabilistic:
             raise ConfigError(f"{self.recipe.name} has no quantiles; ask it for none")
@@ -203,12 +203,12 @@ class Fitted(ABC):
         if not holes.any():
             return
         names = [known.names[numeric[k]] for k in np.flatnonzero(holes.any(axis=(0, 1)))]
-        days = history.calendar.times(history.future_ordinals(future.shape[1]))[holes.any(axis=2)]
-        unit = "D" if history.calendar.daily_or_longer else "m"
-        first, last = (np.datetime_as_string(d, unit) for d in (days.min(), days.max()))
+        missing = holes.any(axis=2)  # [N, H]
+        numbers = history.future_ordinals(future.shape[1])[missing]
+        first, last = history.calendar.texts(np.array([numbers.min(), numbers.max()]))
         raise DataError(
             f"{self.recipe.name} needs the known columns {', '.join(names)} from {first} to {last}: give them with "
-            f"future (--future); {int(holes.any(axis=2).sum()):,} of {future.shape[0] * future.shape[1]:,} rows miss one"
+            f"future (--future); {int(missing.sum()):,} of {missing.size:,} rows miss one"
         )
 
     def update(self, panel: Panel) -> Self:

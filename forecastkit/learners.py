@@ -7,6 +7,8 @@ work in memory only.
 from __future__ import annotations
 
 import inspect
+import logging
+import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,11 +27,13 @@ try:
 except ImportError as error:
     raise MissingExtraError("lightgbm", "boost") from error
 
+logger = logging.getLogger(__name__)
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """How trees grow; results don't depend on `threads` (0: all)."""
+    """How trees grow; results don't depend on `threads` (0: all, where there is enough to do)."""
 
     trees: int
     rate: float
@@ -56,7 +60,7 @@ class Trees:
     threads: int
 
     def predict(self, design: Design) -> Floats:
-        return np.asarray(self.booster.predict(design.X, num_threads=self.threads))
+        return np.asarray(self.booster.predict(design.X, num_threads=_threads(self.threads, len(design.X))))
 
     def state(self) -> State:
         text = zlib.compress(self.booster.model_to_string().encode())
@@ -116,7 +120,7 @@ def boost(design: Design, y: Floats, objective: str, growth: Growth) -> Trees:
         "bagging_freq": 1,
         "lambda_l2": 1.0,
         "seed": growth.seed,
-        "num_threads": growth.threads,
+        "num_threads": _threads(growth.threads, len(y)),
         "deterministic": True,
         "force_row_wise": True,
         "verbosity": -1,
@@ -126,6 +130,11 @@ def boost(design: Design, y: Floats, objective: str, growth: Growth) -> Trees:
         return Trees(lightgbm.train(options, data, growth.trees), growth.threads)
     except lightgbm.basic.LightGBMError as error:
         raise FitError(str(error), model="boosted") from error
+
+
+def _threads(wanted: int, rows: int) -> int:
+    """Below some tens of thousands of rows, threads wait for each other longer than they work."""
+    return wanted or (1 if rows < 20_000 else 0)
 
 
 def regress(design: Design, y: Floats, name: str, seed: int) -> Learner:
@@ -138,7 +147,7 @@ def regress(design: Design, y: Floats, name: str, seed: int) -> Learner:
     size = np.where(size > 1e-9 * np.abs(fill), size, 1.0)
     X = _prepared(design, fill, size)
     try:
-        model = regressor(name, seed).fit(X, y)
+        model = _quietly(regressor(name, seed).fit, X, y)
         found = np.asarray(model.predict(X), float).reshape(len(X))
     except (ValueError, TypeError) as error:
         raise FitError(f"{name} of scikit-learn refused: {error}", model="boosted") from error
@@ -146,6 +155,16 @@ def regress(design: Design, y: Floats, name: str, seed: int) -> Learner:
     if coef.shape == fill.shape and np.allclose(X @ coef + intercept[0], found, rtol=1e-6, atol=1e-9):
         return Linear(fill, size, coef, float(intercept[0]))
     return Estimator(fill, size, model)
+
+
+def _quietly(work: Callable[..., Any], *data: Floats) -> Any:
+    """What `work` returns; its warnings (no convergence, mostly) go to the log."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        done = work(*data)
+    for message in sorted({str(warning.message) for warning in heard}):
+        logger.warning("%s", message)
+    return done
 
 
 def _prepared(design: Design, fill: Floats, size: Floats) -> Floats:

@@ -176,7 +176,7 @@ def _head(place: Path) -> dict[str, Any]:
         raise StoreError(f"{file}: damaged, its checksum does not match")
     if bad := [name for name in names if Path(name).name != name or name.startswith(".")]:
         raise StoreError(f"{file}: names the file {bad[0]!r} outside its folder")
-    return head  # type: ignore[no-any-return]
+    return head
 
 
 def _unpacked(file: Path, digest: str) -> dict[str, NDArray[Any]]:

@@ -32,9 +32,8 @@ def command(name: str | None, as_json: bool) -> None:
         console.print_json({"model": name, "what": models.summary(name), **traits, "options": rows})
         return
     console.say(f"{name}: {models.summary(name)}")
-    console.say(
-        f"covariates: {', '.join(sorted(cls.uses)) or 'none'}; {'one pooled model' if cls.pooled else 'one model a series'}"
-    )
+    kind = "one pooled model" if cls.pooled else "one model a series"
+    console.say(f"covariates: {', '.join(sorted(cls.uses)) or 'none'}; {kind}")
     _print(rows, as_json)
 
 

@@ -141,10 +141,10 @@ class Refit(click.ParamType):
             return words[str(value)]
         if str(value).isdigit() and int(value) > 0:
             return int(value)
-        self.fail(f"{value!r} is not always, never, or a number of windows", param, ctx)
+        return self.fail(f"{value!r} is not always, never, or a number of windows", param, ctx)
 
 
-def _load_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def _load_config(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
     """Take the command's flags from a TOML file; what stands on the command line wins."""
     if value is None:
         return None
@@ -171,15 +171,16 @@ config_option = click.option(
     help="Take flags from a file: `horizon = 28`, `model = [\"gru\"]`, or under the command's name.",
 )  # fmt: skip
 
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on stdout.")
 levels_option = click.option(
     "--levels", type=Levels(), default="0.1,0.5,0.9", show_default=True, help="Quantiles, as probabilities."
 )
 jobs_option = click.option(
-    "-j", "--jobs", type=click.IntRange(1), default=lambda: _cores(), show_default="all cores", help="Processes."
+    "-j", "--jobs", type=click.IntRange(1), default=_cores, show_default="all cores", help="Processes."
 )
 strict_option = click.option("--strict", is_flag=True, help="Make a series that fails an error (exit 5).")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -153,6 +153,11 @@ class Frequency:
             return self
         return Frequency.parse(f"{self._offset.n}{self._unit}-{part}")
 
+    def texts(self, ordinals: NDArray[np.int64]) -> list[str]:
+        """Period starts as a person writes them, days without a clock; one text an ordinal."""
+        times = self.local(self.times(ordinals)).ravel().astype("M8[D]" if self.daily_or_longer else "M8[m]")
+        return [str(time) for time in times]
+
     def fitted_to(self, time: int) -> Frequency:
         """This frequency with the phase at which `time` (microseconds since the epoch) is on the grid."""
         if self.step is None:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,11 +134,10 @@ class Panel:
     def __repr__(self) -> str:
         if not len(self):
             return f"Panel(0 series of {self.freq!r})"
-        first, last = self.calendar.times(np.array([self.starts.min(), self.ends.max()]))
-        unit: Literal["D", "m"] = "D" if self.calendar.daily_or_longer else "m"
+        first, last = self.calendar.texts(np.array([self.starts.min(), self.ends.max()]))
         return (
             f"Panel({len(self):,} series, {len(self.values):,} periods of {self.freq!r}, "
-            f"{np.datetime_as_string(first, unit)} to {np.datetime_as_string(last, unit)}, {self.gaps:,} gaps)"
+            f"{first} to {last}, {self.gaps:,} gaps)"
         )
 
     @property

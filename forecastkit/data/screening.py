@@ -13,8 +13,7 @@ def screen(panel: Panel) -> dict[str, Any]:
     """Facts of a panel as plain values: shape, frequency, span, gaps, lengths, zeros, negatives, odd series."""
     lengths, season = panel.lengths, panel.season
     seen = ~np.isnan(panel.values)
-    first, last = panel.calendar.times(np.array([panel.starts.min(), panel.ends.max()]))
-    unit = "D" if panel.calendar.daily_or_longer else "m"
+    first, last = panel.calendar.texts(np.array([panel.starts.min(), panel.ends.max()]))
     low, high = (reduce(panel.values, panel.offsets[:-1]) for reduce in (np.fmin.reduceat, np.fmax.reduceat))  # [N]
     holes = np.add.reduceat(~seen, panel.offsets[:-1])
     return {
@@ -22,8 +21,8 @@ def screen(panel: Panel) -> dict[str, Any]:
         "periods": len(panel.values),
         "freq": panel.freq,
         "season": season,
-        "first": str(np.datetime_as_string(first, unit)),
-        "last": str(np.datetime_as_string(last, unit)),
+        "first": first,
+        "last": last,
         "shortest": int(lengths.min()),
         "median_length": float(np.median(lengths)),
         "longest": int(lengths.max()),

@@ -92,10 +92,10 @@ def backtest(
 ) -> Report:
     """Forecast the past with every model and score it.
 
-    `models` are recipes, texts such as "gru:hidden=64", or recipes by a name of one's own; `options` are the fields of `Plan` where no plan is given:
-    `backtest(panel, ["seasonal_naive", "sarima"], horizon=28, windows=3)`. A series on which a model fails is forecast
-    by seasonal naive, counted and listed with its reason in the report. Raises `ConfigError` for a plan or model that
-    makes no sense, `SeriesTooShortError` when no series is long enough.
+    `models` are recipes, texts such as "gru:hidden=64", or recipes by a name of one's own; `options` are the fields of
+    `Plan` where no plan is given: `backtest(panel, ["seasonal_naive", "sarima"], horizon=28, windows=3)`.
+    A series on which a model fails is forecast by seasonal naive, counted and listed with its reason in the report.
+    Raises `ConfigError` for a plan or model that makes no sense, `SeriesTooShortError` when no series is long enough.
     """
     run = run or Run()
     plan = (plan or recipes.build(Plan, options, where="backtest")).settled(panel)
@@ -172,8 +172,7 @@ def _head(
 def _cutoffs(panel: Panel, cuts: list[Window]) -> list[str]:
     """The last period seen in each window; where series end apart, the latest of them."""
     last = np.array([(panel.starts[c.series] + c.lengths - 1).max() for c in cuts])
-    unit = "D" if panel.calendar.daily_or_longer else "m"
-    return [str(t) for t in np.datetime_as_string(panel.calendar.times(last), unit)]
+    return panel.calendar.texts(last)
 
 
 def _tasks(entries: dict[str, Forecaster], plan: Plan, cuts: list[Window], series: int) -> list[_Task]:

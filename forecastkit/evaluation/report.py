@@ -200,8 +200,8 @@ _MEANS = ["mase", "scaled", "rmsse", "smape", "cells"]
 def _sums(cells: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """What groups add up from their cells. A scale is constant in a cell, so its sum there is rows x scale."""
     mase = cells["absolute"] / cells["absolute_scale"].where(cells["absolute_scale"] > 0)
-    rmsse = np.sqrt(cells["squared"] / cells["squared_scale"].where(cells["squared_scale"] > 0))
-    means = {
+    rmsse = (cells["squared"] / cells["squared_scale"].where(cells["squared_scale"] > 0)) ** 0.5
+    means: dict[str, Any] = {
         "mase": mase.fillna(0.0),
         "scaled": mase.notna().astype(float),
         "rmsse": rmsse.fillna(0.0),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, final
 
 import numpy as np
 
-from forecastkit import learners
+from forecastkit import baseline, learners
 from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import ConfigError, SeriesTooShortError
 from forecastkit.features.lags import Segments
@@ -184,7 +184,9 @@ class Boosted(Forecaster):
         if _targets(train) < _LEAST:
             longest = int(np.argmax(train.lengths))
             what = f"boosted learns from {_LEAST} observations of all series together (each but its first) and"
-            raise SeriesTooShortError(train.ids[longest], needed=_LEAST + 1, found=int(train.lengths[longest]), what=what)
+            raise SeriesTooShortError(
+                train.ids[longest], needed=_LEAST + 1, found=int(train.lengths[longest]), what=what
+            )
 
     def _fit(self, train: Panel, horizon: int) -> BoostedFitted:
         order = np.argsort(np.array(train.ids))  # draws must not depend on the order of the series
@@ -199,6 +201,7 @@ class Boosted(Forecaster):
         return BoostedFitted(
             recipe=self,
             history=train.tail(origins.reach),
+            failures=baseline.unseen(train),
             trained_on=train.fingerprint,
             origins=origins,
             horizon=horizon,
@@ -215,7 +218,7 @@ class Boosted(Forecaster):
         if self.regressor != "lightgbm":
             return regress(examples.design, examples.y, self.regressor, self.seed), examples
         counts = (examples.y >= 0).all() and examples.y.any()
-        # Tweedie's variance grows with the mean and it has room for zeros, as demand does (Zhou, Qian & Yang 2022).
+        # As with demand, its variance grows with the mean and zeros have room: Yang, Qian & Zou (2018), JBES 36.
         return boost(examples.design, examples.y, "tweedie" if counts else "regression", self._growth), examples
 
     def _residuals(self, panel: Panel, origins: Origins, horizon: int) -> Examples | None:

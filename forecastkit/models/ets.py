@@ -19,6 +19,7 @@ _LONGEST = 400  # periods of a season that still gets a state of its own
 _EVEN = 10  # highest over lowest value up to which the logarithm is tried
 _MODES = ("auto", "always", "never")
 _START = (0.2, 0.02, 0.1, 0.95)  # alpha, beta, gamma, phi where the search begins
+_STARTS = tuple((a, a * b, g * (1 - a), 0.95) for a in (0.05, 0.3, 0.6, 0.9) for b, g in ((0.02, 0.05), (0.3, 0.4)))
 _ROUNDS = 2  # of weights, then first states
 
 
@@ -189,13 +190,14 @@ def _weights(whole: Floats, form: _Form) -> tuple[float, float, float, float]:
         turned = np.roll(seasons, -(form.origin % form.season))  # of the first period first
         known |= {"seasonal": "add", "seasonal_periods": form.season, "initial_seasonal": turned}
     model = ETSModel(whole, error="add", **known)
-    alpha, beta, gamma, phi = form.weights
-    start = np.array([alpha, *([beta] * form.trend), *([gamma] * form.seasonal), *([phi] * form.trend)])
-    found = model.fit(start_params=start, disp=0, return_params=True)
-    rest = iter(found[1:].tolist())
-    beta = next(rest) if form.trend else beta
-    gamma = next(rest) if form.seasonal else gamma
-    return float(found[0]), beta, gamma, next(rest) if form.trend else phi
+    present = [True, form.trend, form.seasonal, form.trend]
+    # The likelihood has a hill at slow learning and often another at fast: the search begins on the higher.
+    starts = [np.array(weights)[present] for weights in (form.weights, *_STARTS)]
+    start = max(starts, key=model.loglike)
+    weights = np.array(form.weights)
+    weights[present] = model.fit(start_params=start, disp=0, return_params=True)
+    alpha, beta, gamma, phi = weights.tolist()
+    return alpha, beta, gamma, phi
 
 
 def _first_states(form: _Form, values: Floats) -> tuple[_Form, Floats]:

@@ -26,7 +26,7 @@ class HistoricMeanFitted(Fitted):
         # Taken about the last value, so that a constant comes out to the last digit at any scale.
         centre = baseline.last_value(y, offsets)
         level = centre + np.bincount(owner, values - centre[owner], minlength=len(count)) / np.maximum(count, 1)
-        sigma = baseline.root_mean_square(values - level[owner], owner, len(count))
+        sigma = baseline.root_mean_square(values - level[owner], seen)
         sigma = sigma * np.sqrt(count / np.maximum(count - 1, 1)) * np.sqrt(1 + 1 / np.maximum(count, 1))
         mean = np.repeat(level[:, None], horizon, axis=1)  # [N, H]
         deviation = np.repeat(sigma[:, None], horizon, axis=1)

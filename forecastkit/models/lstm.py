@@ -24,10 +24,11 @@ class LSTM(RecurrentForecaster):
 
     hidden: width of the recurrent state and of the head; up to 128 keeps the fast small-state kernels of a GPU.
     layers: recurrent layers.
-    lookback: periods of history that a forecast reads; None is 2 to 14 seasons, as the history permits.
+    lookback: periods of history that a forecast reads; None is up to 14 seasons, as the history permits.
     patch: periods of one recurrent step; None is the season, or the largest divisor of a long one up to 24.
     season: periods in a season; None takes the panel's.
-    scaling: linear scales each window by its spread; log squeezes it first, for demand whose promotions multiply.
+    scaling: linear scales each window by its spread; log squeezes it first, for demand whose promotions multiply; auto
+        is log where covariates are known ahead and demand is never negative.
     training: steps, batch, learning rate, early stopping and precision, see `Training`.
     seed: of the first weights and of the windows that are drawn.
     device: auto (CUDA where there is one, else the CPU), cpu, cuda or mps.
@@ -41,6 +42,6 @@ class LSTM(RecurrentForecaster):
 
     @classmethod
     def examples(cls) -> Iterator[Self]:
-        quick = Training(steps=80, batch=64, checks=4)
+        quick = Training(steps=60, batch=32, checks=4)
         yield cls(hidden=16, training=quick)
         yield cls(hidden=8, layers=2, lookback=21, patch=5, scaling="log", training=quick)

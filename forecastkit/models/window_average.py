@@ -62,8 +62,9 @@ def _averages(values: Floats, offsets: Ints, window: int) -> tuple[Floats, Float
         first = np.maximum(at - window, offsets[group])
         return unit[group] * (total[at] - total[first]) / np.maximum(at - first, 1) + centre[group]
 
+    ends = np.concatenate([[0], np.cumsum(np.maximum(count - 1, 0))])
     later = ranges(offsets[:-1] + np.minimum(count, 1), np.maximum(count - 1, 0))
-    sigma = baseline.root_mean_square(values[later] - mean_before(later, owner[later]), owner[later], len(count))
+    sigma = baseline.root_mean_square(values[later] - mean_before(later, owner[later]), ends)
     return mean_before(offsets[1:], np.arange(len(count))), sigma
 
 

@@ -24,7 +24,7 @@ from forecastkit.nn.training import train
 from forecastkit.nn.windows import Windows
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-SCALINGS = ("linear", "log")
+SCALINGS = ("auto", "linear", "log")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
 _CHUNK = 1024  # series forecast at once
 
@@ -143,7 +143,7 @@ class RecurrentForecaster(Forecaster):
     lookback: int | None = None
     patch: int | None = None
     season: int | None = None
-    scaling: str = "linear"
+    scaling: str = "auto"
     training: Training = field(default_factory=Training)
     seed: int = 0
     device: str = "auto"
@@ -167,7 +167,7 @@ class RecurrentForecaster(Forecaster):
         # In the order of their ids, so that the order of the table decides nothing.
         ordered = train.take(np.argsort(np.array(train.ids, object), kind="stable"))
         sizes = resolve(ordered, horizon, self.season, self.lookback, self.patch)
-        plan = replace(sizes, log=self.scaling == "log")
+        plan = replace(sizes, log=self.scaling == "log" or (self.scaling == "auto" and _multiplicative(ordered)))
         network = build(plan, Shape(self.cell, self.hidden, self.layers), ordered, self.seed).to(device)
         inputs = lay_out(ordered, plan, horizon)
         _train(network, inputs, self.training, self.seed)
@@ -196,6 +196,11 @@ class RecurrentForecaster(Forecaster):
                 weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
             ),
         )
+
+
+def _multiplicative(train: Panel) -> bool:
+    """Whether covariates known ahead, such as promotions and prices, are likely to multiply demand."""
+    return len(train.known) > 0 and not (train.values < 0).any()
 
 
 def _train(network: Network, inputs: Inputs, options: Training, seed: int) -> None:

@@ -22,7 +22,8 @@ class Training:
         everything for all steps. Series too short to spare them are trained on whole.
     checks: how often the validation windows are scored during training; the best weights are kept.
     patience: checks without a better score after which training stops.
-    finish: steps, as a share of `steps`, that are then trained on everything, the newest windows included.
+    refit: train again on everything for the steps that were best; else keep the weights that never saw the newest
+        windows, in half the time.
     dropout: share of the state that is hidden from the head in a training step.
     averaging: share of the past in the moving average of the weights that is kept; 0 keeps the last weights.
     precision: fp32, or bf16 for mixed precision; scaling and loss are in fp32 always.
@@ -39,7 +40,7 @@ class Training:
     validation: int = 1
     checks: int = 20
     patience: int = 8
-    finish: float = 0.2
+    refit: bool = True
     dropout: float = 0.0
     averaging: float = 0.98
     precision: str = "fp32"
@@ -51,9 +52,8 @@ class Training:
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"training.{name} must be above 0, not {getattr(self, name)}")
-        for name in ("weight_decay", "finish"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"training.{name} must be at least 0, not {getattr(self, name)}")
+        if not self.weight_decay >= 0:
+            raise ConfigError(f"training.weight_decay must be at least 0, not {self.weight_decay}")
         for name in ("dropout", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must be at least 0 and below 1, not {getattr(self, name)}")

@@ -119,10 +119,10 @@ class Plan:
 def resolve(train: Panel, horizon: int, season: int | None, lookback: int | None, patch: int | None) -> Plan:
     """The plan for a panel; None leaves a size to the panel.
 
-    The season is the panel's where the longest series holds one and a half of it, else 1. The lookback is 2 to 14
-    seasons, about 168 periods, within six tenths of the median history and never below two seasons. The patch is the
-    season, or the largest divisor of a longer one up to 24. A week of hours and a year of days or weeks are looked
-    up as lags where the median history holds one and a half of them.
+    The season is the panel's where the longest series holds one and a half of it, else 1. The lookback is about 168
+    periods, 2 to 14 seasons, within six tenths of the median history (a single season where it is as long as a year
+    of weeks). The patch is the season, or the largest divisor of a longer one up to 24. A week of hours and a year of
+    days are looked up as lags where the median history holds one and a half of them.
     """
     longest, usual = int(train.lengths.max()), int(np.median(train.lengths))
     m = season or train.season
@@ -145,7 +145,8 @@ def resolve(train: Panel, horizon: int, season: int | None, lookback: int | None
 
 def _lookback(m: int, spare: int) -> int:
     seasons = min(max(_LOOKBACK // m, 2), 14 if m > 1 else 64)
-    return m * max(min(seasons, int(0.6 * spare) // m), 2 if m > 1 else min(spare, 8))
+    least = min(spare, 8) if m == 1 else 2 if m <= _WIDEST_PATCH else 1
+    return m * max(min(seasons, int(0.6 * spare) // m), least)
 
 
 def _patch(m: int) -> int:

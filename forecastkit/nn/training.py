@@ -89,18 +89,18 @@ def loss_of(output: Output, target: Tensor, seen: Tensor) -> Tensor:
 def train(network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> None:
     """Train `network` in place.
 
-    First on all but the newest windows, which choose the best weights; then `finish` shares of the steps more, with
-    small ones, on everything, so that the newest demand is learned from too.
+    First on all but the newest windows, which tell after how many steps to stop; then again from the start for as many
+    steps on everything, so that the newest demand is learned from too.
     """
     held = Origins.split(inputs, network.plan, options.validation).to(windows.device)
     if not options.steps or not len(held.series):
         return
-    generator = torch.Generator(windows.device).manual_seed(seed)
-    course = _Course(network, windows, options, generator)
-    course.run(held, options.steps, options.lr)
-    if len(held.check_series) and options.finish:
-        everything = Origins.split(inputs, network.plan, 0).to(windows.device)
-        course.run(everything, math.ceil(options.finish * options.steps), options.lr / 3)
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    course = _Course(network, windows, options, torch.Generator(windows.device).manual_seed(seed))
+    best = course.run(held, options.steps)
+    if len(held.check_series) and options.refit:
+        network.load_state_dict(fresh)
+        course.run(Origins.split(inputs, network.plan, 0).to(windows.device), best)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +112,9 @@ class _Course:
     options: Training
     generator: torch.Generator
 
-    def run(self, origins: Origins, steps: int, lr: float) -> None:
-        """One cycle of `steps`; where there are windows to check, the best weights are kept."""
-        optimiser = torch.optim.AdamW(_groups(self.network, self.options), lr=lr)
+    def run(self, origins: Origins, steps: int) -> int:
+        """One cycle of `steps`; where there are windows to check, the best weights are kept. The step they are of."""
+        optimiser = torch.optim.AdamW(_groups(self.network, self.options), lr=self.options.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _one_cycle(step / steps))
         average = _Average(self.network, self.options)
         every = max(steps // self.options.checks, 1)
@@ -126,6 +126,7 @@ class _Course:
                 logger.debug("no better score for %d checks, stopped at step %d", self.options.patience, step)
                 break
         average.finish()
+        return average.best_step
 
     def _step(self, origins: Origins, optimiser: torch.optim.Optimizer) -> None:
         series, start = origins.draw(self.options.batch, self.generator)
@@ -185,7 +186,7 @@ class _Average:
         self.own: list[Tensor] = list(network.parameters())
         self.mean = [p.detach().clone() for p in self.own]
         self.options, self.taken, self.waited = options, 0, 0
-        self.score, self.best = math.inf, self.mean
+        self.score, self.best, self.best_step = math.inf, self.mean, 0
 
     @torch.no_grad()
     def take(self) -> None:
@@ -197,7 +198,8 @@ class _Average:
     def stop(self, score: float) -> bool:
         """Note the average's `score`; whether patience has run out."""
         if score < self.score:
-            self.score, self.best, self.waited = score, [p.clone() for p in self.mean], 0
+            self.score, self.waited = score, 0
+            self.best, self.best_step = [p.clone() for p in self.mean], self.taken
         else:
             self.waited += 1
         return self.waited >= self.options.patience

@@ -50,7 +50,13 @@ def test_a_run_killed_by_ctrl_c_goes_on_where_it_stopped(tmp_path: Path) -> None
     assert "--resume" in err
     before = {p: os.stat(p).st_mtime_ns for p in tmp_path.rglob("*.parquet")}
     assert len(before) >= 70
-    done = subprocess.run([*command, "--resume", "-o", str(_run_folder(tmp_path))], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*command, "--resume", "-o", str(_run_folder(tmp_path))],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert {row["model"] for row in json.loads(done.stdout)["leaderboard"]} == {"naive", "sarima"}
     for path, written in before.items():
         assert os.stat(path).st_mtime_ns == written

@@ -57,6 +57,11 @@ def test_spread_is_the_root_mean_square_of_the_changes_that_have_both_ends() -> 
     assert baseline.spread(y, offsets, 1) == pytest.approx([np.sqrt((9 + 16) / 2), 0, 0])
 
 
+def test_a_lag_longer_than_everything_has_no_pairs() -> None:
+    y, offsets = laid([1, 2], [3])
+    assert baseline.spread(y, offsets, 5).tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("unit", [1e-200, 1e200])
 def test_spread_keeps_its_digits_at_any_scale(unit: float) -> None:
     y, offsets = laid([0, 3, 1, 5])

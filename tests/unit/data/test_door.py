@@ -206,7 +206,7 @@ def test_times_may_be_written_in_many_ways(times: Any) -> None:
         ([True] * 4, "is bool, dates are needed"),
         ([pd.Timedelta(1, "h")] * 4, "is duration"),
         (
-            ["2024-01-01", "2024-01-02", "2024-01-03", "9999-12-31"],
+            [*DAYS[:3].date, dt.date(9999, 12, 31)],
             "nothing between 2024-01-03 and 9999-12-31: look for",
         ),
     ],

@@ -17,7 +17,9 @@ from forecastkit.errors import ColumnError, DataError, StoreError
 @pytest.fixture
 def table() -> pd.DataFrame:
     days = pd.date_range("2024-01-01", periods=5)
-    return pd.DataFrame({"unique_id": ["007"] * 5 + ["a,b"] * 5, "ds": [*days, *days], "y": np.arange(10.0), "note": "x"})
+    return pd.DataFrame(
+        {"unique_id": ["007"] * 5 + ["a,b"] * 5, "ds": [*days, *days], "y": np.arange(10.0), "note": "x"}
+    )
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])

@@ -147,7 +147,9 @@ def test_a_run_that_was_stopped_goes_on_and_computes_no_window_again(level_shop:
     FITS.clear()
     report = fk.backtest(level_shop, [Telling()], horizon=3, windows=2, run=Run(folder=folder, resume=True))
     assert (first, len(FITS)) == (4, 2)
-    pd.testing.assert_frame_equal(report.forecasts, fk.backtest(level_shop, [Telling()], horizon=3, windows=2).forecasts)
+    pd.testing.assert_frame_equal(
+        report.forecasts, fk.backtest(level_shop, [Telling()], horizon=3, windows=2).forecasts
+    )
 
 
 def test_a_folder_with_another_backtest_is_not_touched(level_shop: Panel, tmp_path: Path) -> None:
@@ -168,7 +170,9 @@ def test_two_processes_can_not_work_in_one_folder(level_shop: Panel, tmp_path: P
 
 
 def test_a_report_is_read_again_from_its_folder(level_shop: Panel, tmp_path: Path) -> None:
-    report = fk.backtest(level_shop, ["naive", "seasonal_naive"], horizon=3, windows=2, run=Run(folder=tmp_path / "run"))
+    report = fk.backtest(
+        level_shop, ["naive", "seasonal_naive"], horizon=3, windows=2, run=Run(folder=tmp_path / "run")
+    )
     again = Report.read(tmp_path / "run")
     pd.testing.assert_frame_equal(report.leaderboard(), again.leaderboard())
     assert not (tmp_path / "run" / "panel").exists()

@@ -20,7 +20,7 @@ from forecastkit.nn.forecaster import at_levels
 from forecastkit.nn.network import LEVELS
 from forecastkit.nn.options import Training
 
-QUICK = Training(steps=60, batch=64, checks=4)
+QUICK = Training(steps=40, batch=32, checks=4, refit=False)
 UNTRAINED = Training(steps=0)
 
 
@@ -70,7 +70,7 @@ def test_training_improves_on_the_untrained_network(panel):
     actual = np.stack([panel.series(i)[-14:] for i in range(len(panel))])
     errors = [
         np.abs(small(training=t).fit(train, horizon=14).predict(14).mean - actual).mean()
-        for t in (UNTRAINED, Training(steps=300, batch=64))
+        for t in (UNTRAINED, Training(steps=100, batch=32, lr=1e-2, validation=0))
     ]
     assert errors[1] < errors[0]
 
@@ -78,6 +78,26 @@ def test_training_improves_on_the_untrained_network(panel):
 def test_the_two_cells_give_different_forecasts(panel, fitted):
     other = small(LSTM).fit(panel, horizon=14)
     assert not np.allclose(other.predict(7).mean, fitted.predict(7).mean)
+
+
+def test_the_newest_windows_decide_when_to_stop_and_are_then_trained_on(panel):
+    endless = Training(steps=80, batch=16, checks=16, patience=2, lr=1e-2)
+    held, refitted = (
+        small(training=replace(endless, refit=refit)).fit(panel, horizon=14).state().arrays for refit in (False, True)
+    )
+    newest = panel.values.copy()
+    newest[panel.offsets[1:] - 1] *= 1.5
+    other = replace(panel, values=newest)
+    again = small(training=replace(endless, refit=True)).fit(other, horizon=14).state().arrays
+    assert not np.allclose(held["out.weight"], refitted["out.weight"])
+    assert not np.allclose(again["out.weight"], refitted["out.weight"])
+
+
+def test_dropout_comes_from_the_seed_of_the_recipe(panel, fitted):
+    recipe = small(training=replace(QUICK, dropout=0.3))
+    first, second = (recipe.fit(panel, horizon=14).predict(14).mean for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.allclose(first, fitted.predict(14).mean)
 
 
 @pytest.mark.parametrize("cell", [GRU, LSTM])
@@ -289,7 +309,7 @@ def test_bf16_training_is_close_to_fp32(panel, fitted):
         ({"hidden": 0}, "hidden must be at least 1, not 0"),
         ({"patch": 0}, "patch must be at least 1"),
         ({"season": 0}, "season must be at least 1"),
-        ({"scaling": "logs"}, "one of linear, log, not 'logs', did you mean 'log'"),
+        ({"scaling": "logs"}, "one of auto, linear, log, not 'logs', did you mean 'log'"),
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, mps"),
     ],
 )
@@ -304,6 +324,7 @@ def test_options_that_make_no_sense_are_refused(options, words):
         ({"steps": -1}, "training.steps must be at least 0, not -1"),
         ({"lr": 0.0}, "training.lr must be above 0"),
         ({"weight_decay": -1.0}, "training.weight_decay"),
+        ({"averaging": 1.0}, "training.averaging must be at least 0 and below 1"),
         ({"precision": "fp16"}, "training.precision must be one of fp32, bf16, not 'fp16'"),
     ],
 )
