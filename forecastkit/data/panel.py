@@ -190,8 +190,8 @@ class Panel:
         everything = np.arange(len(self))
         return self._rows(everything, np.zeros(len(self), np.int64), np.clip(lengths, 0, self.lengths))
 
-    def tail(self, periods: int) -> Panel:
-        """Only the last `periods` of each series."""
+    def tail(self, periods: Ints | int) -> Panel:
+        """Only the last `periods` of each series, [N] or one for all."""
         keep = np.clip(periods, 0, self.lengths)
         return self._rows(np.arange(len(self)), self.lengths - keep, keep)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self, final
 
 from forecastkit.nn.forecaster import RecurrentForecaster
@@ -44,4 +44,4 @@ class LSTM(RecurrentForecaster):
     def examples(cls) -> Iterator[Self]:
         quick = Training(steps=60, batch=32, checks=4)
         yield cls(hidden=16, training=quick)
-        yield cls(hidden=8, layers=2, lookback=21, patch=5, scaling="log", training=quick)
+        yield cls(hidden=8, layers=2, lookback=21, patch=5, scaling="log", training=replace(quick, refit=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from threading import Lock
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from forecastkit import baseline
-from forecastkit.data.panel import Floats, Panel
+from forecastkit.data.panel import Floats, Panel, ranges
 from forecastkit.errors import ConfigError, StoreError, closest
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State, Trial
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
@@ -27,6 +28,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
 _CHUNK = 1024  # series forecast at once
+_BUILDING = Lock()  # torch draws first weights from the one global generator of the process
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,7 +38,7 @@ class RecurrentFitted(Fitted):
     network: Network
 
     def _updated(self, history: Panel) -> Self:
-        return replace(self, history=history.tail(self.network.plan.context), failures=baseline.unseen(history))
+        return replace(self, history=_newest(history, self.network.plan), failures=baseline.unseen(history))
 
     def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
         plan = self.network.plan
@@ -109,7 +111,7 @@ def at_levels(grid: Floats, levels: tuple[float, ...]) -> Floats:
 def build(plan: Plan, shape: Shape, panel: Panel, seed: int) -> Network:
     """A fresh network for the covariates and calendar of `panel`; the global generator is left as it was."""
     calendar = calendar_features(panel.calendar, panel.ends[:1], plan.yearly).shape[1]
-    with torch.random.fork_rng(devices=()):
+    with _BUILDING, torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
         return Network(plan, shape, calendar).eval()
 
@@ -171,10 +173,9 @@ class RecurrentForecaster(Forecaster):
         network = build(plan, Shape(self.cell, self.hidden, self.layers), ordered, self.seed).to(device)
         inputs = lay_out(ordered, plan, horizon)
         _train(network, inputs, self.training, self.seed)
-        history = train.tail(plan.context)
         return RecurrentFitted(
             recipe=self,
-            history=history,
+            history=_newest(train, plan),
             failures=baseline.unseen(train),
             trained_on=train.fingerprint,
             network=network,
@@ -196,6 +197,13 @@ class RecurrentForecaster(Forecaster):
                 weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
             ),
         )
+
+
+def _newest(panel: Panel, plan: Plan) -> Panel:
+    """As much history as a forecast reads, counted from the last value that was seen."""
+    place = ranges(np.ones_like(panel.lengths), panel.lengths)  # [R], 1 is the first period of a series
+    last = np.maximum.reduceat(np.where(panel.observed, place, 0), panel.offsets[:-1])
+    return panel.tail(plan.context + np.where(last > 0, panel.lengths - last, 0))
 
 
 def _multiplicative(train: Panel) -> bool:

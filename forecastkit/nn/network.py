@@ -24,7 +24,6 @@ LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)  # trained; others are interpol
 _MIDDLE = LEVELS.index(0.5)
 _NORMAL = (-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645)  # the same levels of a standard normal
 _STATIC = 8  # widest embedding of a category
-_NARROW = 8  # widest that the known covariates enter the patches
 _FAR = 20.0  # spreads that a forecast may be away from the mix of bases
 
 Cells = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -133,8 +132,7 @@ class Network(nn.Module):
         known, hidden = plan.known.width, shape.hidden
         self.expand_known, self.expand_past, self.embed = Expand(plan.known), Expand(plan.past), Embed(plan.static)
         self.steps = -(-plan.lookback // plan.patch)
-        self.narrow = nn.Linear(known, min(known, _NARROW)) if known else None
-        features = 2 + min(known, _NARROW) + plan.past.width
+        features = 2 + known + plan.past.width
         self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
         self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
         self.step = nn.Parameter(torch.zeros(plan.horizon, hidden))
@@ -222,9 +220,7 @@ class Network(nn.Module):
         """The last state with the static covariates and the window's character; [B, D]."""
         span, patch = self.plan.lookback, self.plan.patch
         usual = masked_mean_columns(batch.past, batch.seen)
-        columns = [z.clamp(-10, 10)[..., None], batch.seen.float()[..., None]]
-        if self.narrow is not None:
-            columns.append(self.narrow(known[:, :span]))
+        columns = [z.clamp(-10, 10)[..., None], batch.seen.float()[..., None], known[:, :span]]
         features = torch.cat([*columns, self.expand_past(batch.past, usual)], -1)  # [B, L, F]
         features = functional.pad(features, (0, 0, self.steps * patch - span, 0))
         patches = features.reshape(len(features), self.steps, -1)  # [B, L / P, P * F]

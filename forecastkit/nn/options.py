@@ -29,11 +29,11 @@ class Training:
     precision: fp32, or bf16 for mixed precision; scaling and loss are in fp32 always.
 
     >>> Training(steps=100).batch
-    256
+    128
     """
 
-    steps: int = 600
-    batch: int = 256
+    steps: int = 800
+    batch: int = 128
     lr: float = 3e-3
     weight_decay: float = 1e-2
     clip: float = 1.0

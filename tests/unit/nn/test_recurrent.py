@@ -278,6 +278,15 @@ def test_a_gap_and_what_fills_it_never_reach_the_forecast():
     np.testing.assert_allclose(means[0], means[2], rtol=1e-6)
 
 
+def test_an_item_off_sale_for_longer_than_the_lookback_is_forecast_at_its_former_level():
+    rows = table(days=140)
+    gone = (rows["unique_id"] == "s1") & (rows["ds"] >= "2024-03-01")
+    panel = Panel.from_frame(rows.assign(y=rows["y"].where(~gone, 0.0), sold=~gone), available="sold")
+    fitted = small(lookback=28).fit(panel, horizon=14)
+    assert fitted.predict(14).mean[1].mean() == pytest.approx(40, rel=0.1)
+    np.testing.assert_array_equal(fitted.update(panel).predict(14).mean, fitted.predict(14).mean)
+
+
 def test_series_of_very_different_lengths_train_together():
     rows = table(series=5)
     keep = {"s0": 120, "s1": 60, "s2": 20, "s3": 3, "s4": 1}
