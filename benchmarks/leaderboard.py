@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -24,7 +25,10 @@ KNOWN = ("price", "feature", "display")
 def backtest(file: str, *flags: str) -> dict[str, Any]:
     """What `forecastkit backtest FILE FLAGS --json` prints."""
     command = [sys.executable, "-m", "forecastkit", "backtest", str(shared_data() / file), *flags, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    # One thread each, so that seconds mean the same for every model and a busy machine disturbs least.
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -155,3 +157,10 @@ def test_the_pinball_loss_is_least_at_the_quantiles():
         return float(loss_of(Output(target, quantiles.expand(1, 4000, 7), torch.ones(1, 1)), target, seen))
 
     assert loss(true) < min(loss(true * 1.2), loss(true * 0.8), loss(true + 0.2), loss(true - 0.2))
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_without_torch_the_extra_is_named(name):
+    code = f"import sys; sys.modules['torch'] = None; from forecastkit import models; models.load({name!r})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingExtraError: torch needs the extra 'torch': pip install 'forecastkit[torch]'" in result.stderr
