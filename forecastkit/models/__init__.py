@@ -69,7 +69,8 @@ def summary(name: str) -> str:
     """The first line of what a model says of itself, read without importing it."""
     if name in _own():
         source = (Path(__path__[0]) / f"{name}.py").read_text("utf-8")
-        return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+        first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+        return first.removeprefix(f"`{name}`: ")
     return (load(name).__doc__ or "").partition("\n")[0]
 
 
