@@ -1,4 +1,4 @@
-"""docs/results.md from benchmarks/results/*.json; nothing in that page is written by hand.
+"""docs/results.md, and the README's table, from benchmarks/results/*.json; no figure there is written by hand.
 
 python benchmarks/results.py
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 ORDER = ("grocery", "covariates", "hourly", "latency", "latency_cuda", "backtest", "panel", "startup")
+BEGIN, END = "<!-- grocery -->", "<!-- end -->"
 HEAD = """# Results
 
 Made by `python benchmarks/results.py` from `benchmarks/results/*.json`; each table says what was measured, where, and
@@ -25,6 +26,19 @@ def main() -> None:
     names = sorted((f.stem for f in folder.glob("*.json")), key=lambda n: (ORDER.index(n) if n in ORDER else 99, n))
     sections = [section(json.loads((folder / f"{name}.json").read_text("utf-8"))) for name in names]
     (ROOT / "docs" / "results.md").write_text("\n".join([HEAD, *sections]), "utf-8")
+    readme()
+
+
+def readme() -> None:
+    """Put the grocery table between its two marks on the README's first screen."""
+    rows = json.loads((ROOT / "benchmarks" / "results" / "grocery.json").read_text("utf-8"))["rows"]
+    lines = ["", "| model | MASE | WAPE | bias | fit s | predict s |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for r in rows:
+        accuracy = f"{r['mase']:.3f} | {r['wape']:.3f} | {r['bias']:+.3f}"
+        lines.append(f"| {r['model']} | {accuracy} | {r['fit_s']:.1f} | {r['predict_s']:.2f} |")
+    first, mark, rest = (ROOT / "README.md").read_text("utf-8").partition(BEGIN)
+    _, end, rest = rest.partition(END)
+    (ROOT / "README.md").write_text("\n".join([first + mark, *lines, "", end + rest]), "utf-8")
 
 
 def section(result: dict[str, Any]) -> str:
