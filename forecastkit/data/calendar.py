@@ -220,7 +220,7 @@ def _monthly(times: NDArray[np.datetime64], shortest: int) -> Frequency | None:
         return None
     months = days.astype("M8[M]")
     first = (days == months.astype("M8[D]")).all()
-    last = (days + 1 == (months + 1).astype("M8[D]")).all()
+    last = ((days + np.timedelta64(1, "D")).astype("M8[M]") != months).all()
     if not (first or last):
         return None
     every = int(np.gcd.reduce(np.diff(np.unique(months.astype(np.int64)))))

@@ -33,7 +33,8 @@ def _month_first(times: Times) -> Times:
 
 def _days_in_month(times: Times) -> Any:
     months = times.astype("M8[M]")
-    return ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
+    following = months + np.timedelta64(1, "M")
+    return (following.astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
 
 
 def _day_of_month(times: Times) -> Any:

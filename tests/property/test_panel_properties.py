@@ -126,7 +126,7 @@ def test_period_numbers_and_times_are_inverse_and_monotone(alias: str, first: in
     numbers = np.arange(first // 3, first // 3 + count)
     times = frequency.times(numbers)
     np.testing.assert_array_equal(frequency.ordinals(times), numbers)
-    assert (np.diff(times) > np.timedelta64(0)).all()
+    assert (np.diff(times) > np.timedelta64(0, "us")).all()
 
 
 @given(st.sampled_from(FREQUENCIES), st.integers(0, 3_000), st.integers(3, 30))
