@@ -139,17 +139,13 @@ class Fitted(ABC):
     """A recipe, the history that forecasts go on from, and what was estimated (the fields of the subclass).
 
     `failures` maps the series that could not be estimated to the reason; their forecasts are the baseline's.
-    `trained_on` is the fingerprint of the training data.
+    `trained_on` is the fingerprint of the training data where that is no longer the history.
     """
 
     recipe: Any
     history: Panel
     failures: Mapping[str, str] = field(default_factory=dict)
     trained_on: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.trained_on:
-            object.__setattr__(self, "trained_on", self.history.fingerprint)
 
     def predict(self, horizon: int, *, levels: Sequence[float] = (), future: Any = None) -> Forecast:
         """Forecast `horizon` periods after the end of each series.
@@ -225,7 +221,8 @@ class Fitted(ABC):
                 "pooled model",
                 series=name,
             )
-        return self._updated(self.history.extended(panel))
+        known = self if self.trained_on else replace(self, trained_on=self.history.fingerprint)
+        return known._updated(self.history.extended(panel))
 
     def _updated(self, history: Panel) -> Self:
         """This model on another history; a subclass with one entry a series picks its own along."""

@@ -69,7 +69,7 @@ def save(fitted: Fitted, folder: str | Path) -> None:
         "values": state.values,
         "history": about,
         "failures": dict(fitted.failures),
-        "trained_on": fitted.trained_on,
+        "trained_on": fitted.trained_on or fitted.history.fingerprint,
         "versions": versions(),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }

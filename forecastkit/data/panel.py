@@ -185,6 +185,14 @@ class Panel:
         index = np.asarray(index, np.int64)
         return self._rows(index, np.zeros(len(index), np.int64), self.lengths[index])
 
+    def until(self, index: Ints, lengths: Ints) -> Panel:
+        """The first `lengths` periods, [n], of the series at `index`, [n]: what was known of them at a cutoff."""
+        return self._rows(index, np.zeros(len(index), np.int64), lengths)
+
+    def bare(self) -> Panel:
+        """The same demand without covariates; nothing is copied."""
+        return replace(self, known=Covariates(), past=Covariates(), static=Covariates())
+
     def cut(self, lengths: Ints | int) -> Panel:
         """Only the first `lengths` periods, [N] or one for all: the past as it was known at a cutoff."""
         everything = np.arange(len(self))

@@ -217,7 +217,8 @@ def _stage(folder: Path, panel: Panel) -> None:
 @lru_cache(maxsize=1)
 def _scene(folder: Path, _started: str) -> _Scene:
     place = folder / records.PANEL
-    arrays = {file.stem: np.load(file, mmap_mode="r") for file in place.glob("*.npy")}
+    # As plain arrays: indexing a memmap itself costs twice the time.
+    arrays = {file.stem: np.load(file, mmap_mode="r").view(np.ndarray) for file in place.glob("*.npy")}
     panel = Panel.from_arrays(arrays, json.loads((place / "about.json").read_text("utf-8")))
     head = records.read_head(folder)
     plan = Plan(**head["plan"])
@@ -258,7 +259,7 @@ def _work(folder: Path, started: str, strict: bool, task: _Task) -> str:
 def _forecast_windows(scene: _Scene, task: _Task, missing: set[int], strict: bool) -> None:
     attempt: _Attempt | None = None
     for cut in task.cuts:
-        train = scene.panel.take(cut.series).cut(cut.lengths)
+        train = scene.panel.until(cut.series, cut.lengths)
         if scene.plan.history is not None:
             train = train.tail(scene.plan.history)
         with execution.measured() as fitting:
@@ -303,7 +304,7 @@ class _Attempt:
         if self.fitted is None:
             return scene.fallback.fit(train).predict(steps, levels=scene.levels), self.reasons
         levels = scene.levels if self.fitted.recipe.probabilistic else ()
-        future = _future(scene.panel, cut, self.kept, steps)
+        future = _future(scene.panel, cut, self.kept, steps) if "known" in self.fitted.recipe.uses else None
         own = self.fitted.predict(steps, levels=levels, future=future)
         reasons = self.reasons | dict(self.fitted.failures)
         if len(self.kept) == len(train):

@@ -178,19 +178,21 @@ def table(panel: Panel, plan: Plan, cut: Window, forecast: Forecast) -> pa.Table
 
     A period that came without a value, or in which the item could not be sold, has y NaN and is not scored.
     """
-    members = panel.take(cut.series)
+    panel = panel.bare()
     horizon = plan.horizon
     steps = plan.gap + np.arange(horizon)  # [H]
-    scales = metrics.scales(members.cut(cut.lengths), plan.season or panel.season)  # [n, 2]
-    cutoffs = panel.calendar.times(members.starts + cut.lengths - 1)
+    scales = metrics.scales(panel.until(cut.series, cut.lengths), plan.season or panel.season)  # [n, 2]
+    cutoffs = panel.calendar.times(panel.starts[cut.series] + cut.lengths - 1)
     n = len(cut.series)
     columns: dict[str, Any] = {
-        "series": pa.DictionaryArray.from_arrays(np.repeat(np.arange(n, dtype=np.int32), horizon), list(members.ids)),
+        "series": pa.DictionaryArray.from_arrays(
+            np.repeat(np.arange(n, dtype=np.int32), horizon), [panel.ids[i] for i in cut.series]
+        ),
         "window": np.full(n * horizon, cut.index, np.int16),
         "cutoff": np.repeat(cutoffs, horizon),
         "time": forecast.times[:, steps].ravel(),
         "step": np.tile((steps + 1).astype(np.int32), n),  # counted from the cutoff, lead time included
-        "y": _came(members, cut, steps).ravel(),
+        "y": _came(panel, cut, steps).ravel(),
         "mean": forecast.mean[:, steps].ravel(),
     }
     for k, level in enumerate(forecast.levels):
@@ -199,9 +201,10 @@ def table(panel: Panel, plan: Plan, cut: Window, forecast: Forecast) -> pa.Table
     return pa.table(columns)
 
 
-def _came(members: Panel, cut: Window, steps: Any) -> Any:
+def _came(panel: Panel, cut: Window, steps: Any) -> Any:
     """What came at the scored steps, [n, H]; NaN after the end, in gaps and where the item was not on offer."""
     positions = cut.lengths[:, None] + steps
-    inside = positions < members.lengths[:, None]
-    rows = np.where(inside, members.offsets[:-1, None] + positions, 0)
-    return np.where(inside & members.observed[rows], members.values[rows], np.nan)
+    inside = positions < panel.lengths[cut.series, None]
+    rows = np.where(inside, panel.offsets[cut.series, None] + positions, 0)
+    on_offer = True if panel.available is None else panel.available[rows]
+    return np.where(inside & on_offer, panel.values[rows], np.nan)

@@ -324,7 +324,9 @@ def _holiday_columns(code: str | None, one: Series, steps: NDArray[np.int64]) ->
     if code is None:
         return {}
     first = _clock(one, steps).astype("M8[D]")
-    end = np.maximum(_clock(one, steps + 1).astype("M8[D]"), first + np.timedelta64(1, "D"))  # an hour lies in its whole day
+    end = np.maximum(
+        _clock(one, steps + 1).astype("M8[D]"), first + np.timedelta64(1, "D")
+    )  # an hour lies in its whole day
     years = (int(day.astype("M8[Y]").astype(int)) + 1970 for day in (first.min(), end.max()))
     columns: dict[float, Floats] = {}
     for key, day in _public_holidays(code, *years):
