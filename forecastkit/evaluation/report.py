@@ -133,7 +133,7 @@ class Report:
                     "failed": int(failures.loc[failures["model"] == model, "series"].nunique()),
                 }
             )
-        return pd.DataFrame(rows, columns=list(LEADERBOARD)).sort_values("mase", ignore_index=True)
+        return pd.DataFrame(rows, columns=list(LEADERBOARD)).sort_values(["mase", "wape"], ignore_index=True)
 
     def _scored(self, model: str) -> int:
         """Series with at least one scored period."""
