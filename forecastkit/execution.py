@@ -134,7 +134,8 @@ def _follow_parent() -> None:
 
 
 def _collected(executor: Executor, task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    futures: list[Any] = [executor.submit(task, item) for item in items]
+    with _uninterrupted():
+        futures: list[Any] = [executor.submit(task, item) for item in items]
     try:
         for future in as_completed(futures):
             yield future.result()
@@ -142,6 +143,19 @@ def _collected(executor: Executor, task: Callable[[T], R], items: Sequence[T]) -
         raise FitError(
             "a worker process was killed, most likely for want of memory: use fewer jobs (--jobs), and --resume"
         ) from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C pass while workers start: they inherit that, so that only the parent answers it ever after."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def machine() -> dict[str, Any]:

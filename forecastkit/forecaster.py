@@ -50,6 +50,11 @@ class Forecast:
     levels: tuple[float, ...] = ()
     zone: str | None = None
 
+    def __repr__(self) -> str:
+        """Short: the arrays are for `to_frame`."""
+        n, h = self.mean.shape
+        return f"Forecast({n:,} series, {h} periods, levels {self.levels})"
+
     def median(self) -> Floats:
         """The 0.5 quantile where it was asked for, else the mean; [N, H]."""
         return self.quantiles[..., self.levels.index(0.5)] if 0.5 in self.levels else self.mean
@@ -85,6 +90,7 @@ class Forecaster(ABC):
         `horizon` is the one the model should be best at (default two seasons); every fitted model predicts any.
         Raises `SeriesTooShortError`, `DataError` for gaps that the model can't handle, `FitError`.
         """
+        as_panel(train)
         if not len(train):
             raise DataError("the panel has no series")
         if horizon is not None and horizon < 1:
@@ -126,6 +132,15 @@ class Forecaster(ABC):
         return cls()
 
 
+def as_panel(value: Any) -> Panel:
+    """`value` itself; `DataError` saying how to make a panel of anything else."""
+    if not isinstance(value, Panel):
+        raise DataError(
+            f"a Panel is needed, not a {type(value).__name__}: make one with Panel.from_frame(table) or read(file)"
+        )
+    return value
+
+
 @dataclass(frozen=True)
 class State:
     """What a fitted model is made of besides its recipe and history: plain arrays and JSON values, no objects."""
@@ -147,6 +162,10 @@ class Fitted(ABC):
     failures: Mapping[str, str] = field(default_factory=dict)
     trained_on: str = ""
 
+    def __repr__(self) -> str:
+        """Short: the recipe and what it was fitted on."""
+        return f"{type(self).__name__}({self.recipe!r} on {self.history!r})"
+
     def predict(self, horizon: int, *, levels: Sequence[float] = (), future: Any = None) -> Forecast:
         """Forecast `horizon` periods after the end of each series.
 
@@ -155,8 +174,8 @@ class Fitted(ABC):
         `history.known.names`. Raises `ConfigError` for levels that the model doesn't give, `DataError` naming the
         columns and dates of `future` that are missing.
         """
-        if horizon < 1:
-            raise ConfigError(f"horizon must be at least 1, not {horizon}")
+        if not isinstance(horizon, (int, np.integer)) or horizon < 1:
+            raise ConfigError(f"horizon must be a whole number of periods from 1, not {horizon!r}")
         ordered = self._levels(levels)
         mean, quantiles = self._predict(horizon, ordered, self._future(horizon, future))
         if not np.isfinite(mean).all():
@@ -214,6 +233,7 @@ class Fitted(ABC):
         before `panel` begins is kept. A pooled model takes series that it has never seen, a local one raises
         `DataError` naming them.
         """
+        as_panel(panel)
         if not self.recipe.pooled and (unseen := set(panel.ids) - set(self.history.ids)):
             name = min(unseen)
             raise DataError(

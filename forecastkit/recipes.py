@@ -61,7 +61,14 @@ def build(cls: type[T], options: Mapping[str, Any], *, where: str = "") -> T:
             raise ConfigError(
                 f"{where} has no option {name!r}{closest(name, known) or '.'} Options: {', '.join(known) or 'none'}"
             )
+    if missing := [n for n in known if n not in options and _required(cls, n)]:
+        raise ConfigError(f"{where} needs {', '.join(missing)}")
     return cls(**{name: _fit(value, known[name], f"{where}: {name}") for name, value in options.items()})
+
+
+def _required(cls: type[Any], name: str) -> bool:
+    field = cls.__dataclass_fields__[name]
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _fit(value: Any, hint: Any, where: str) -> Any:

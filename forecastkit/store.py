@@ -54,8 +54,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def save(fitted: Fitted, folder: str | Path) -> None:
-    """Write `fitted` to `folder`, replacing a model that stands there; any other folder is left alone."""
+def save(fitted: Fitted, folder: str | Path, *, notes: Mapping[str, Any] | None = None) -> None:
+    """Write `fitted` to `folder`, replacing a model that stands there; any other folder is left alone.
+
+    `notes` are JSON values kept beside the model for whoever saved it; `read_notes` gives them back.
+    """
     place = Path(folder)
     if place.exists() and not (place / _HEAD).is_file() and (not place.is_dir() or any(place.iterdir())):
         raise StoreError(f"{place} exists and is no saved model: choose another folder")
@@ -70,6 +73,7 @@ def save(fitted: Fitted, folder: str | Path) -> None:
         "history": about,
         "failures": dict(fitted.failures),
         "trained_on": fitted.trained_on or fitted.history.fingerprint,
+        "notes": dict(notes or {}),
         "versions": versions(),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
@@ -156,6 +160,11 @@ def read(folder: str | Path) -> Saved:
         return Saved(head["model"], head["recipe"], state, common)
     except (KeyError, TypeError, DataError) as error:
         raise StoreError(f"{place / _HEAD}: incomplete or damaged ({error})") from error
+
+
+def read_notes(folder: str | Path) -> dict[str, Any]:
+    """What `save` was told to remember. Raises `StoreError`."""
+    return dict(_head(Path(folder)).get("notes", {}))
 
 
 def _head(place: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ INTERRUPTED = 130
 @click.version_option(__version__, prog_name="forecastkit")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr, and let the libraries speak too.")
 def root(verbose: bool) -> None:
-    r"""Demand forecasting: from a table of demand to an honest leaderboard, and to the forecast.
+    """Demand forecasting: from a table of demand to an honest leaderboard, and to the forecast.
 
     \b
     Example: forecastkit backtest dataset:demo --horizon 28 -m naive -m seasonal_naive

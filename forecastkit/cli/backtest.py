@@ -37,6 +37,7 @@ _SHOWN = (
     "series",
     "failed",
 )
+_SPARE = ("rmsse", "series", "peak_mb", "predict_s", "smape", "coverage", "wql")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ keeping_options = options.packed(
 @options.json_option
 @options.config_option
 def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> None:
-    r"""Forecast the past of DATA with each model and print the leaderboard, best MASE first.
+    """Forecast the past of DATA with each model and print the leaderboard, best MASE first.
 
     DATA is a CSV or Parquet file, "-" for standard input, or dataset:NAME. Without -m all families compete: naive,
     seasonal naive, ARIMA, SARIMA, Prophet, boosted trees, LSTM and GRU.
@@ -190,7 +191,10 @@ def _show(report: Report) -> None:
         f"{data['name']}: {data['series']:,} series, freq {data['freq']}, horizon {plan['horizon']}, "
         f"{plan['windows']} windows, season {plan['season']}"
     )
-    console.print_table(["model", *_SHOWN], rows, title=title)
+    console.print_table(["model", *_SHOWN], rows, title=title, spare=_SPARE)
+    console.say(
+        "MASE, sMAPE (percent) and WAPE score the median, bias and RMSSE the mean; seconds are of all processes"
+    )
     failures = report.failures
     for row in failures.drop_duplicates(["model", "reason"]).head(5).to_dict("records"):
         console.say(f"{row['model']} failed on {row['series']!r}: {row['reason']} (seasonal naive stood in)")

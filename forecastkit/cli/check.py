@@ -14,7 +14,7 @@ from forecastkit.cli.options import Table
 @options.json_option
 @options.config_option
 def command(data: str, table: Table, as_json: bool) -> None:
-    r"""Read DATA as every command does and say what is in it: shape, frequency, gaps, lengths, zeros, negatives.
+    """Read DATA as every command does and say what is in it: shape, frequency, gaps, lengths, zeros, negatives.
 
     What makes a table unusable (duplicates, mixed frequencies, text in numbers …) is said on stderr, with exit code 3.
 

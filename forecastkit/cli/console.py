@@ -21,21 +21,39 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table that is as wide as it must be when it isn't read on a terminal."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, spare: Sequence[str] = ()
+) -> None:
+    """A table that is as wide as it must be when it isn't read on a terminal.
+
+    On a narrow one the `spare` columns are left out, the first first, until the others fit: half a number says nothing.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    rows = [[_cell(value) for value in row] for row in rows]
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, soft_wrap=False)
+    columns, cells = _fitting(columns, [[_cell(value) for value in row] for row in rows], spare, console.width)
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for k, name in enumerate(columns):
-        numeric = all(_is_number(row[k]) for row in rows) and bool(rows)
+        numeric = all(_is_number(row[k]) for row in cells) and bool(cells)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold" if not numeric else "ellipsis")
-    for row in rows:
+    for row in cells:
         table.add_row(*(Text(cell) for cell in row))  # Text: an id in square brackets is no markup
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, soft_wrap=False)
     console.print(table)
+
+
+def _fitting(
+    columns: Sequence[str], rows: list[list[str]], spare: Sequence[str], width: int
+) -> tuple[Sequence[str], list[list[str]]]:
+    """Columns and rows without as many of the `spare` columns as the width asks for."""
+    keep = list(range(len(columns)))
+    widths = [max(len(columns[k]), *(len(row[k]) for row in rows), 0) for k in keep]
+    for name in spare:
+        if sum(widths[k] + 2 for k in keep) <= width:
+            break
+        keep.remove(list(columns).index(name))
+    return [columns[k] for k in keep], [[row[k] for k in keep] for row in rows]
 
 
 def _cell(value: Any) -> str:

@@ -10,7 +10,7 @@ from forecastkit.cli import console, options
 @click.command("datasets", context_settings={"help_option_names": ["--help"]})
 @options.json_option
 def command(as_json: bool) -> None:
-    r"""List the data sets that `dataset:NAME` stands for.
+    """List the data sets that `dataset:NAME` stands for.
 
     Files in the folder $FORECASTKIT_DATA are listed too.
 

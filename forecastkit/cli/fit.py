@@ -24,12 +24,13 @@ from forecastkit.cli.options import Making, Table
 @options.json_option
 @options.config_option
 def command(data: str, model: str, output: str, horizon: int | None, **packs: Any) -> None:
-    r"""Fit MODEL on all of DATA and write it to a folder, from which `forecast` goes on.
+    """Fit MODEL on all of DATA and write it to a folder, from which `forecast` goes on.
 
     \b
     Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
     """
     from forecastkit.errors import FitError
+    from forecastkit.store import save
 
     table: Table = packs["table"]
     making: Making = packs["making"]
@@ -42,7 +43,7 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
         if packs["strict"]:
             raise FitError(reason, model=model, series=series)
         console.say(f"{model} failed on {series!r}: {reason} (seasonal naive stands in)")
-    fitted.save(output)
+    save(fitted, output, notes={"columns": table.names()})
     if packs["as_json"]:
         console.print_json(
             {

@@ -12,29 +12,36 @@ if TYPE_CHECKING:
     from forecastkit.forecaster import Fitted
 
 
+_NAMES = ("id", "time", "target", "available")
+
+
 @click.command("forecast", context_settings={"help_option_names": ["--help"]})
 @click.argument("model")
 @click.option("-h", "--horizon", type=click.IntRange(1), required=True, help="Periods to forecast.")
 @click.option("--data", metavar="FILE", help="Newer observations to go on from; nothing is estimated again.")
 @click.option("--future", metavar="FILE", help="Known covariates of the periods to come: id, time and the columns.")
 @click.option("-o", "--output", default="-", metavar="FILE", help="CSV or Parquet file; stdout when left out.")
-@click.option("--id", default="unique_id", show_default=True, metavar="NAME", help="Column that names the series.")
-@click.option("--time", default="ds", show_default=True, metavar="NAME", help="Column of period starts.")
-@click.option("--target", default="y", show_default=True, metavar="NAME", help="Column of demand in --data.")
+@click.option("--id", metavar="NAME", help="Column that names the series, if not called as in the fit.")
+@click.option("--time", metavar="NAME", help="Column of period starts, likewise.")
+@click.option("--target", metavar="NAME", help="Column of demand in --data, likewise.")
 @click.option("--available", metavar="NAME", help="Column of --data that is 0 where the item could not be sold.")
 @options.levels_option
 @options.json_option
 @options.config_option
 def command(model: str, horizon: int, **flags: Any) -> None:
-    r"""Forecast with the fitted MODEL, a folder that `fit` wrote, and print the long table as CSV.
+    """Forecast with the fitted MODEL, a folder that `fit` wrote, and print the long table as CSV.
 
     \b
     Example: forecastkit forecast models/naive --horizon 28 --levels 0.1,0.9
     """
     from forecastkit.data.io import write_table
     from forecastkit.models import restore
+    from forecastkit.store import read_notes
 
-    fitted = _updated(restore(model), flags)
+    fitted = restore(model)
+    named = read_notes(model).get("columns", {}) | {k: flags[k] for k in _NAMES if flags[k] is not None}
+    flags |= {"id": "unique_id", "time": "ds", "target": "y"} | named
+    fitted = _updated(fitted, flags)
     levels = flags["levels"] if fitted.recipe.probabilistic else ()
     forecast = fitted.predict(horizon, levels=levels, future=_future(fitted, flags))
     frame = forecast.to_frame().rename(columns={"unique_id": flags["id"], "ds": flags["time"]})
@@ -71,7 +78,10 @@ def _future(fitted: Fitted, flags: dict[str, Any]) -> Any:
         return None
     from forecastkit.data.door import Columns
     from forecastkit.data.io import read_table
+    from forecastkit.errors import ColumnError
 
     table = read_table(flags["future"], Columns(id=flags["id"], time=flags["time"], known=fitted.history.known.names))
+    if flags["time"] not in table.column_names:
+        raise ColumnError(flags["time"], table.column_names, role="future", option="--time")
     usual = {flags["id"]: "unique_id", flags["time"]: "ds"}
     return table.rename_columns([usual.get(name, name) for name in table.column_names])

@@ -14,7 +14,7 @@ from forecastkit.cli import console, options
 @click.argument("name", required=False)
 @options.json_option
 def command(name: str | None, as_json: bool) -> None:
-    r"""List the models, or the options of the one called NAME.
+    """List the models, or the options of the one called NAME.
 
     \b
     Example: forecastkit models seasonal_naive

@@ -33,6 +33,10 @@ class Table:
     static: tuple[str, ...]
     available: str | None
 
+    def names(self) -> dict[str, str | None]:
+        """What the columns are called, for a later command to find them again."""
+        return {"id": self.id, "time": self.time, "target": self.target, "available": self.available}
+
     def read(self, source: str) -> Panel:
         from forecastkit.data.io import read
 
@@ -91,10 +95,25 @@ def _multiple(flag: str, text: str) -> Any:
     return click.option(flag, multiple=True, metavar="NAME", help=text + " Repeatable.")
 
 
+def _one_id(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> str:
+    if len(values) > 1:
+        raise ConfigError(
+            f"one column names the series, not {len(values)}: join {' and '.join(values)} into one column first"
+        )
+    return values[0] if values else _DEFAULTS["id"]
+
+
 table_options = packed(
     Table,
     "table",
-    click.option("--id", default="unique_id", show_default=True, metavar="NAME", help="Column that names the series."),
+    click.option(
+        "--id",
+        multiple=True,
+        callback=_one_id,
+        show_default="unique_id",
+        metavar="NAME",
+        help="Column that names the series.",
+    ),
     click.option("--time", default="ds", show_default=True, metavar="NAME", help="Column of period starts."),
     click.option("--target", default="y", show_default=True, metavar="NAME", help="Column of demand."),
     click.option("--freq", metavar="ALIAS", help="pandas frequency (h, D, W, MS …); inferred when left out."),
@@ -157,12 +176,17 @@ def _load_config(ctx: click.Context, _: click.Parameter, value: str | None) -> s
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{value} is no TOML file: {error}") from error
     command = ctx.command
+    assert ctx.parent is not None  # a command always hangs below the program
+    family = getattr(ctx.parent.command, "commands", {}).values()
     chosen = {**{k: v for k, v in content.items() if not isinstance(v, dict)}, **content.get(str(command.name), {})}
     known = {flag.lstrip("-"): str(p.name) for p in command.params for flag in p.opts}
+    others = {flag.lstrip("-") for member in family for p in member.params for flag in p.opts}
     for key in chosen:
-        if key.replace("_", "-") not in known:
+        if key.replace("_", "-") not in others:
             raise ConfigError(f"{value}: {command.name} has no option {key!r}{closest(key, known)}")
-    ctx.default_map = {known[key.replace("_", "-")]: entry for key, entry in chosen.items()}
+    # One file may serve several commands: a flag of another one is passed over.
+    names = {key: known.get(key.replace("_", "-")) for key in chosen}
+    ctx.default_map = {name: chosen[key] for key, name in names.items() if name is not None}
     return value
 
 

@@ -36,6 +36,10 @@ class Columns:
     available: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.id, str):
+            raise ConfigError(
+                f"one column names the series, not {self.id!r}: join the parts into one column first, such as store/sku"
+            )
         for role in ("known", "past", "static"):
             names = getattr(self, role)
             object.__setattr__(self, role, (names,) if isinstance(names, str) else tuple(names))

@@ -55,10 +55,10 @@ def _find(table: pa.Table, columns: Columns) -> tuple[Columns, pa.Table]:
     found = table.column_names
     if columns.id == Columns.id and columns.id not in found and not closest(columns.id, found):
         # One series needs no id. When it is many, the duplicated times say so further down.
+        logger.warning("no column %r: taken as one series called %r", columns.id, columns.target)
         table = table.append_column(columns.id, pa.array([columns.target]).take(pa.array(np.zeros(len(table), int))))
-        found = table.column_names
     for role, name in columns:
-        if name not in found:
+        if name not in table.column_names:
             raise ColumnError(name, found, role=f"{role} role", option=f"--{role}")
     return columns, table
 

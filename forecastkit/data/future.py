@@ -9,14 +9,15 @@ import pyarrow as pa
 
 from forecastkit.data.columns import Columns, coded, id_texts, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Panel
-from forecastkit.errors import ColumnError, DataError, FrequencyError
+from forecastkit.errors import ColumnError, DataError, FrequencyError, closest
 
 
 def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None = None) -> Floats:
     """Known covariates of the `horizon` periods after each series, [N, H, K]; NaN where `future` has no row.
 
     `future` is a long table with an id, a time and the known columns; None is an empty one. A table without the id
-    column holds for every series. Rows outside the horizon and series outside the history are ignored.
+    column holds for every series, so that its times must not repeat. Rows outside the horizon and series outside the
+    history are ignored.
     """
     known = history.known
     values = np.full((len(history), horizon, len(known)), np.nan)
@@ -28,6 +29,7 @@ def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None =
     block = _block(table, known)
     owner, step, row = _steps(table, columns, history)
     inside = (owner >= 0) & (step >= 0) & (step < horizon)
+    _once(history, horizon, owner[inside], step[inside])
     values[owner[inside], step[inside]] = block[row[inside]]
     return values
 
@@ -60,7 +62,26 @@ def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any,
         owner = np.array([index.get(text, -1) for text in texts], np.int64)[codes]
         step = numbers - first[owner]
     else:
+        _speaks_for_all(table, columns, numbers)
         owner = np.repeat(np.arange(len(history)), len(rows))
         rows = np.tile(rows, len(history))
         step = numbers[rows] - first[owner]
     return owner, step, rows
+
+
+def _speaks_for_all(table: pa.Table, columns: Columns, numbers: Any) -> None:
+    """A plan without ids holds for every series; refuse one whose ids merely have another name."""
+    if closest(columns.id, table.column_names) or len(np.unique(numbers)) < len(numbers):
+        raise ColumnError(columns.id, table.column_names, role="future's ids", option="--id")
+
+
+def _once(history: Panel, horizon: int, owner: Any, step: Any) -> None:
+    """Refuse a plan that says two things of one period."""
+    cells, count = np.unique(owner * horizon + step, return_counts=True)
+    if (count > 1).any():
+        series, at = divmod(int(cells[count > 1][0]), horizon)
+        when = history.calendar.texts(history.ends[series : series + 1] + 1 + at)[0]
+        raise DataError(
+            f"the future has {int((count > 1).sum()):,} periods twice, the first is {history.ids[series]!r} at {when}",
+            series=history.ids[series],
+        )

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from forecastkit.data.door import Columns, from_frame
 from forecastkit.data.panel import Panel
-from forecastkit.errors import DataError, StoreError
+from forecastkit.errors import ConfigError, DataError, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +102,8 @@ def write_table(frame: pd.DataFrame, target: str | Path) -> None:
         frame.to_csv(sys.stdout, index=False)
         return
     path = Path(target)
+    if path.suffix.lower() not in (*_PARQUET, ".csv", ""):
+        raise ConfigError(f"{path}: a table is written as .csv or .parquet, not as {path.suffix}")
     if path.suffix.lower() in _PARQUET:
         write_atomic(path, lambda out: frame.to_parquet(out, index=False))
     else:

@@ -30,7 +30,7 @@ from forecastkit.evaluation.records import Cost, Part
 from forecastkit.evaluation.report import Report
 from forecastkit.evaluation.splits import Plan, Window, left_out, windows
 from forecastkit.execution import Usage
-from forecastkit.forecaster import Fitted, Forecast, Forecaster
+from forecastkit.forecaster import Fitted, Forecast, Forecaster, as_panel
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,7 @@ def backtest(
     A series on which a model fails is forecast by seasonal naive, counted and listed with its reason in the report.
     Raises `ConfigError` for a plan or model that makes no sense, `SeriesTooShortError` when no series is long enough.
     """
+    as_panel(panel)
     run = run or Run()
     plan = (plan or recipes.build(Plan, options, where="backtest")).settled(panel)
     entries = _entries(models, plan, seed)

@@ -110,6 +110,8 @@ def _write_head(folder: Path, head: Mapping[str, Any]) -> None:
 def read_head(folder: Path) -> dict[str, Any]:
     """The head of a run; `StoreError` when there is none, or it is damaged or of another version."""
     file = folder / _HEAD
+    if not file.is_file():
+        raise StoreError(f"{folder}: no backtest here ({_HEAD} is missing)")
     try:
         with store_errors(file):
             head: dict[str, Any] = json.loads(file.read_text("utf-8"))

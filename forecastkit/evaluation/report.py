@@ -114,26 +114,36 @@ class Report:
         return _ratios(total).reset_index()
 
     def leaderboard(self) -> pd.DataFrame:
-        """One row a model, best MASE first: accuracy, bias, seconds, memory, series scored and failed."""
+        """One row a model, best MASE first: accuracy, bias, seconds, memory, series scored and failed.
+
+        A model that failed on every series has no scores and stands last.
+        """
         import pandas as pd
 
         scores, timings, failures = self.scores().set_index("model"), self.timings, self.failures
         rows = []
         for model in self.models:
             cost = timings[timings["model"] == model]
+            scored = self._scored(model)
+            failed = int(failures.loc[failures["model"] == model, "series"].nunique())
             rows.append(
                 {
                     "model": model,
                     "recipe": self.head["recipes"][model],
-                    **scores.loc[model, list(SCORES[:7])].to_dict(),
+                    **self._accuracy(scores.loc[model], failed == scored),
                     "fit_s": float(cost["fit_s"].sum()),
                     "predict_s": float(cost["predict_s"].sum()),
                     "peak_mb": float(cost["peak_mb"].max()),
-                    "series": self._scored(model),
-                    "failed": int(failures.loc[failures["model"] == model, "series"].nunique()),
+                    "series": scored,
+                    "failed": failed,
                 }
             )
         return pd.DataFrame(rows, columns=list(LEADERBOARD)).sort_values(["mase", "wape"], ignore_index=True)
+
+    @staticmethod
+    def _accuracy(scores: Any, all_failed: bool) -> dict[str, float]:
+        """The leaderboard's metrics; none for a model whose every forecast is the baseline's."""
+        return {name: float("nan") if all_failed else float(scores[name]) for name in SCORES[:7]}
 
     def _scored(self, model: str) -> int:
         """Series with at least one scored period."""

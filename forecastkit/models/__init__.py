@@ -22,6 +22,7 @@ from forecastkit.errors import StoreError, UnknownModelError
 from forecastkit.forecaster import Fitted, Forecaster
 
 _GROUP = "forecastkit.models"
+_SHARED = ("season", "seed", "device")
 
 
 def available() -> tuple[str, ...]:
@@ -40,16 +41,17 @@ def load(name: str) -> type[Forecaster]:
     raise UnknownModelError(name, available())
 
 
-def create(text: str, **shared: Any) -> Forecaster:
-    """A recipe from its text: `create("gru:hidden=64,layers=1")`.
+def create(text: str, **options: Any) -> Forecaster:
+    """A recipe from its text, `create("gru:hidden=64,layers=1")`, or from options, `create("gru", hidden=64)`.
 
-    `shared` (season, seed, device) is given to the models that have such a field, unless the text says otherwise.
+    season, seed and device are for many models at once: those that have no such field pass over them, and what the
+    text says counts more.
     """
-    name, options = recipes.parse(text)
+    name, written = recipes.parse(text)
     cls = load(name)
     own = {f.name for f in fields(cls)}
-    wanted = {key: value for key, value in shared.items() if key in own and value is not None}
-    return recipes.build(cls, wanted | options)
+    shared = {key for key in _SHARED if key not in own or options.get(key) is None}
+    return recipes.build(cls, {key: value for key, value in options.items() if key not in shared} | written)
 
 
 def restore(folder: Any) -> Fitted:

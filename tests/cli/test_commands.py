@@ -245,3 +245,56 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
     done = command("fit", demand, "-m", "gru", "-o", "model")
     assert done.code == 4
     assert "pip install 'forecastkit[torch]'" in done.err
+
+
+def test_a_model_remembers_what_the_columns_were_called(command, demand: Path) -> None:
+    frame = pd.read_csv(demand).rename(columns={"unique_id": "sku", "ds": "day", "y": "sold"})
+    frame.to_csv("own.csv", index=False)
+    names = ("--id", "sku", "--time", "day", "--target", "sold")
+    assert command("fit", "own.csv", *names, "-m", "arima", "--known", "price", "-o", "model").code == 0
+    days = pd.date_range("2024-03-31", periods=3)
+    pd.DataFrame({"day": days, "price": 1.0}).to_csv("plan.csv", index=False)
+    done = command("forecast", "model", "-h", "3", "--future", "plan.csv")
+    assert done.code == 0, done.err
+    assert done.out.startswith("sku,day,mean")
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({"itm": ["milk", "milk"], "ds": ["2024-03-31", "2024-03-31"]}, "unique_id"),
+        ({"unique_id": ["milk", "milk"], "ds": ["2024-03-31", "2024-03-31"]}, "1 periods twice"),
+    ],
+)
+def test_a_plan_that_says_two_things_of_one_day_is_refused(command, demand: Path, plan: dict, words: str) -> None:
+    command("fit", demand, "-m", "arima", "--known", "price", "-o", "model")
+    pd.DataFrame(plan).assign(price=1.0).to_csv("plan.csv", index=False)
+    done = command("forecast", "model", "-h", "1", "--future", "plan.csv")
+    assert done.code == 3
+    assert words in done.err
+
+
+def test_a_second_id_is_refused_and_not_taken_instead_of_the_first(command, demand: Path) -> None:
+    done = command("check", demand, "--id", "store", "--id", "unique_id")
+    assert done.code == 2
+    assert "join store and unique_id" in done.err
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers() -> None:
+    from forecastkit.cli.console import _fitting
+
+    columns, rows = ["model", "mase", "peak_mb", "wape"], [["gru", "0.812", "123.000", "0.4"]]
+    assert _fitting(columns, rows, ("peak_mb", "wape"), 100) == (columns, rows)
+    assert _fitting(columns, rows, ("peak_mb", "wape"), 22) == (["model", "mase", "wape"], [["gru", "0.812", "0.4"]])
+    assert _fitting(columns, rows, ("peak_mb", "wape"), 10)[0] == ["model", "mase"]
+
+
+def test_a_file_of_flags_may_serve_several_commands(command, demand: Path) -> None:
+    Path("shared.toml").write_text('horizon = 5\nid = "unique_id"\n')
+    assert command("check", demand, "--config", "shared.toml").code == 0
+
+
+def test_the_example_stands_on_a_line_of_its_own_in_the_help(command) -> None:
+    lines = command("backtest", "--help").out.splitlines()
+    assert any(line.strip().startswith("Example: forecastkit backtest") for line in lines)
+    assert not any("\\b" in line for line in lines)

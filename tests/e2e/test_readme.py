@@ -56,14 +56,14 @@ def test_a_model_in_fifteen_lines_keeps_the_contract(tmp_path: Path, monkeypatch
     from forecastkit import testing
 
     code = next(block for block in blocks("python") if "class Drift" in block)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 25
+    assert len([line for line in code.splitlines() if line.strip()]) <= 30
     (tmp_path / "drift.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     import drift  # type: ignore[import-not-found]
 
     forecast = drift.Drift().fit(_line()).predict(2)
     assert forecast.mean.round(6).tolist() == [[11.0, 12.0]]
-    assert testing.__doc__
+    testing.check_forecaster(drift.Drift())
 
 
 def _line() -> object:

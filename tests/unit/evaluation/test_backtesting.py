@@ -253,3 +253,34 @@ def test_seasonal_naive_reaches_the_known_figures(shared_data: Path) -> None:
         board = fk.backtest(panel, ["seasonal_naive"], horizon=horizon, season=season).leaderboard()
         assert board["mase"].iloc[0] == pytest.approx(mase, abs=6e-4)
         assert board["smape"].iloc[0] == pytest.approx(smape, abs=6e-3)
+
+
+def test_a_model_that_failed_on_every_series_has_no_scores_and_stands_last(weekly_shop: Panel) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Hopeless(Telling):
+        name: ClassVar[str] = "hopeless"
+
+        def _fit(self, train: Panel, horizon: int) -> Fitted:
+            raise FitError("never works", model=self.name)
+
+    board = fk.backtest(weekly_shop, [Hopeless(), "naive"], horizon=7).leaderboard()
+    assert board["model"].tolist() == ["naive", "hopeless"]
+    assert board["failed"].tolist() == [0, 3]
+    assert board["mase"].isna().tolist() == [False, True]
+
+
+def test_what_is_no_panel_is_refused_with_the_way_to_make_one(weekly_shop: Panel) -> None:
+    from forecastkit.errors import DataError
+
+    table = weekly_shop.to_frame()
+    for call in (
+        lambda: fk.backtest(table, ["naive"], horizon=3),  # type: ignore[arg-type]
+        lambda: fk.create("naive").fit(table),  # type: ignore[arg-type]
+        lambda: fk.create("naive").fit(weekly_shop).update(table),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(DataError, match=r"Panel\.from_frame"):
+            call()
+    with pytest.raises(ConfigError, match="needs horizon"):
+        fk.backtest(weekly_shop, ["naive"])
+    with pytest.raises(ConfigError, match="no option 'windw', did you mean 'window'"):
+        fk.create("window_average", windw=3)
