@@ -15,9 +15,10 @@ BEGIN, END = "<!-- grocery -->", "<!-- end -->"
 HEAD = """# Results
 
 Made by `python benchmarks/results.py` from `benchmarks/results/*.json`; each table says what was measured, where, and
-with which command. Seconds of a backtest are summed over processes, `peak_mb` is memory above what the process held
-before (the first network of a run also pays for what torch loads when it first trains). MASE, sMAPE and WAPE score the median, bias and RMSSE the mean. The machine is shared with other work: read
-ratios within a table, not milliseconds across tables.
+with which command. Seconds of a backtest are summed over processes. `peak_mb` is memory above what the process held
+before (the first network of a run also pays for what torch loads when it first trains). MASE, sMAPE and WAPE score the
+median, bias and RMSSE the mean. The machine is shared with other work: read ratios within a table, not milliseconds
+across tables.
 """
 
 

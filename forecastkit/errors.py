@@ -20,13 +20,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ForecastkitError(Exception):
     """The root of the tree; `exit_code` is what the command line ends with."""
 
     exit_code: ClassVar[int] = 70
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it stands, so that it comes back whole from another process."""
+        return _again, (type(self), self.args, self.__dict__)
 
 
 class DataError(ForecastkitError, ValueError):
@@ -107,6 +111,13 @@ class StoreError(ForecastkitError, OSError):
     """A folder or file can't be read or written, is damaged, or is of another version."""
 
     exit_code = 6
+
+
+def _again(cls: type[ForecastkitError], args: tuple[Any, ...], facts: dict[str, Any]) -> ForecastkitError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 def closest(name: str, known: Iterable[str]) -> str:

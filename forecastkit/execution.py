@@ -141,7 +141,8 @@ def _collected(executor: Executor, task: Callable[[T], R], items: Sequence[T]) -
             yield future.result()
     except BrokenProcessPool as error:
         raise FitError(
-            "a worker process was killed, most likely for want of memory: use fewer jobs (--jobs), and --resume"
+            "a worker process ended: want of memory (use fewer jobs, --jobs, and --resume), or a script without "
+            "a __main__ guard around its work"
         ) from error
 
 

@@ -198,26 +198,32 @@ class Fitted(ABC):
         known = self.history.known
         if "known" not in self.recipe.uses or not len(known):
             return None
+        from forecastkit.data.future import lay_out, marked
+
         if isinstance(future, np.ndarray):
             expected = (len(self.history), horizon, len(known))
             if future.shape != expected:
                 raise DataError(f"future has the shape {future.shape}, needed is [N, H, K] = {expected}")
-            values = future
+            values = marked(future, known)
         else:
-            from forecastkit.data.future import lay_out
-
             values = lay_out(self.history, horizon, future)
         self._complete(values)
-        return values
+        return np.where(values == -1, self._blanks(), values)
+
+    def _blanks(self) -> Floats:
+        """What -1 stands for in each known column: an empty text, or the number itself; [K]."""
+        known = self.history.known
+        return np.array([np.nan if name in known.categories else -1.0 for name in known.names])
 
     def _complete(self, future: Floats) -> None:
-        """Refuse a future with holes in its numbers; a missing category is a category of its own."""
+        """Refuse a future with periods that have no row, or no number; an empty text (-1) is a category of its own."""
         known, history = self.history.known, self.history
-        numeric = [k for k, name in enumerate(known.names) if name not in known.categories]
-        holes = np.isnan(future[..., numeric])  # [N, H, K']
+        if np.isinf(future).any():
+            raise DataError(f"the future has {int(np.isinf(future).sum()):,} infinite values")
+        holes = np.isnan(future)  # [N, H, K]
         if not holes.any():
             return
-        names = [known.names[numeric[k]] for k in np.flatnonzero(holes.any(axis=(0, 1)))]
+        names = [known.names[k] for k in np.flatnonzero(holes.any(axis=(0, 1)))]
         missing = holes.any(axis=2)  # [N, H]
         numbers = history.future_ordinals(future.shape[1])[missing]
         first, last = history.calendar.texts(np.array([numbers.min(), numbers.max()]))

@@ -37,6 +37,8 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         place = options
         for step in path:
             place = place.setdefault(step, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{step!r} has a value and options in {text!r}: give it one or the other")
         place[last] = _literal(value.strip())
     return name.strip(), options
 

@@ -111,6 +111,8 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     \b
     Example: forecastkit backtest dataset:demo --horizon 28 --windows 2 -m naive -m seasonal_naive
     """
+    from forecastkit.evaluation import records
+
     table: Table = packs["table"]
     making: Making = packs["making"]
     levels: tuple[float, ...] = packs["levels"]
@@ -118,16 +120,18 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     plan = packs["rolling"].plan(making.season)
     entries = _recipes(wanted, making, panel)
     keeping: Keeping = packs["keeping"]
-    folder = Path(keeping.output) if keeping.output else _scratch(panel, plan, levels)
+    folder = Path(keeping.output) if keeping.output else _scratch(panel, entries, plan, levels)
     if not keeping.output and not keeping.resume:
-        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left and nobody wants to go on with
+        records.discard(folder)  # what an interrupted run left and nobody wants to go on with
     report = _run(panel, entries, plan, levels, replace(keeping, output=str(folder)), data)
-    if as_json:
-        console.print_json(report.summary())
-    else:
-        _show(report)
-    if not keeping.output:
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        if as_json:
+            console.print_json(report.summary())
+        else:
+            _show(report)
+    finally:
+        if not keeping.output:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sampled(panel: Panel, count: int | None, seed: int) -> Panel:
@@ -177,9 +181,9 @@ def _run(
     return report
 
 
-def _scratch(panel: Panel, plan: Plan, levels: tuple[float, ...]) -> Path:
+def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple[float, ...]) -> Path:
     """A folder for this very backtest, found again by the same command with --resume."""
-    key = hashlib.sha256(repr((panel.fingerprint, plan, levels)).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr((panel.fingerprint, entries, plan, levels)).encode()).hexdigest()[:12]
     here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else Path(tempfile.gettempdir())
     return here / ".forecastkit" / "backtests" / key
 

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,8 +18,14 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+def print_json(value: Any, target: str = "-") -> None:
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    if target == "-":
+        click.echo(text)
+        return
+    from forecastkit.data.io import write_atomic
+
+    write_atomic(Path(target), lambda out: out.write(text.encode()))
 
 
 def print_table(

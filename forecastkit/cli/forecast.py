@@ -47,7 +47,8 @@ def command(model: str, horizon: int, **flags: Any) -> None:
     frame = forecast.to_frame().rename(columns={"unique_id": flags["id"], "ds": flags["time"]})
     if flags["as_json"]:
         frame[flags["time"]] = frame[flags["time"]].map(lambda t: t.isoformat())
-        console.print_json({"model": fitted.recipe.name, "horizon": horizon, "forecast": frame.to_dict("records")})
+        result = {"model": fitted.recipe.name, "horizon": horizon, "forecast": frame.to_dict("records")}
+        console.print_json(result, flags["output"])
     else:
         write_table(frame, flags["output"])
 

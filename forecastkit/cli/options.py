@@ -38,10 +38,12 @@ class Table:
         return {"id": self.id, "time": self.time, "target": self.target, "available": self.available}
 
     def read(self, source: str) -> Panel:
+        from forecastkit.data import datasets
         from forecastkit.data.io import read
 
-        panel = read(source, **vars(self))
-        if not source.startswith("dataset:"):
+        own = datasets.file(source.removeprefix("dataset:")) if source.startswith("dataset:") else None
+        panel = read(own or source, **vars(self))
+        if own is not None or not source.startswith("dataset:"):
             return panel
         asked = [f.name for f in fields(self) if getattr(self, f.name) != _DEFAULTS[f.name]]
         if asked:
@@ -178,7 +180,10 @@ def _load_config(ctx: click.Context, _: click.Parameter, value: str | None) -> s
     command = ctx.command
     assert ctx.parent is not None  # a command always hangs below the program
     family = getattr(ctx.parent.command, "commands", {}).values()
-    chosen = {**{k: v for k, v in content.items() if not isinstance(v, dict)}, **content.get(str(command.name), {})}
+    section = content.get(str(command.name), {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"{value}: {command.name} is a command, write its flags under [{command.name}]")
+    chosen = {**{k: v for k, v in content.items() if not isinstance(v, dict)}, **section}
     known = {flag.lstrip("-"): str(p.name) for p in command.params for flag in p.opts}
     others = {flag.lstrip("-") for member in family for p in member.params for flag in p.opts}
     for key in chosen:
@@ -186,7 +191,9 @@ def _load_config(ctx: click.Context, _: click.Parameter, value: str | None) -> s
             raise ConfigError(f"{value}: {command.name} has no option {key!r}{closest(key, known)}")
     # One file may serve several commands: a flag of another one is passed over.
     names = {key: known.get(key.replace("_", "-")) for key in chosen}
-    ctx.default_map = {name: chosen[key] for key, name in names.items() if name is not None}
+    many = {str(p.name) for p in command.params if getattr(p, "multiple", False)}
+    values = {name: chosen[key] for key, name in names.items() if name is not None}
+    ctx.default_map = {n: [v] if n in many and not isinstance(v, list) else v for n, v in values.items()}
     return value
 
 

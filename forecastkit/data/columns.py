@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from forecastkit.data.calendar import DAY
+from forecastkit.data.calendar import DAY, Frequency
 from forecastkit.data.panel import Floats, Ints
 from forecastkit.errors import ConfigError, DataError
 
@@ -104,8 +104,11 @@ def _arrow_column(series: nw.Series, name: str, as_text: bool) -> pa.ChunkedArra
         raise DataError(f"column {name!r} holds {' and '.join(kinds)}: make it one plain type") from error
 
 
-def read_stamps(column: pa.ChunkedArray, name: str) -> tuple[Ints, str | None]:
-    """Times as microseconds, and the zone of those that carry one and are counted in UTC."""
+def read_stamps(column: pa.ChunkedArray, name: str, like: Frequency | None = None) -> tuple[Ints, str | None]:
+    """Times as microseconds, and the zone of those that carry one and are counted in UTC.
+
+    `like` is the calendar of a history that the times go on from; it decides what too few rows could not tell.
+    """
     column = _plain(column)
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
@@ -123,12 +126,16 @@ def read_stamps(column: pa.ChunkedArray, name: str) -> tuple[Ints, str | None]:
         raise DataError(f"column {name!r} has {column.null_count:,} empty times, the first in row {row + 1}")
     zone = getattr(column.type, "tz", None)
     stamps = _micros(column)
+    if like is not None and like.zone is not None:
+        if zone is None:
+            raise DataError(f"the history's times are in {like.zone}, those of column {name!r} have no zone: give it")
+        return stamps, zone
     if zone is None:
         return stamps, None
     wall = _micros(pc.local_timestamp(column) if wall is None else wall)
     # A period of a day or longer is a date on the wall, and so are shifts (6:00, 14:00, 22:00) that keep to it. Hours
     # are counted in UTC, where no day has 23 or 25 of them.
-    by_wall = _pace(wall) == DAY or _pace(wall) > _pace(stamps)
+    by_wall = like is not None or _pace(wall) == DAY or _pace(wall) > _pace(stamps)
     return (wall, None) if by_wall else (stamps, zone)
 
 

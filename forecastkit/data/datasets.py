@@ -103,6 +103,11 @@ def load(name: str) -> Panel:
     return read(_files()[name])
 
 
+def file(name: str) -> Path | None:
+    """The file behind a name that stands for one, which may be read with roles of its own; None for the others."""
+    return _files().get(name)
+
+
 def _files() -> dict[str, Path]:
     folder = os.environ.get(FOLDER)
     if not folder or not Path(folder).is_dir():

@@ -44,12 +44,19 @@ def _block(table: pa.Table, known: Covariates) -> Floats:
     columns = {name: coded(table.column(name), name) for name in known.names}
     categories = {name: texts for name, (_, texts) in columns.items() if texts is not None}
     values = np.stack([column for column, _ in columns.values()], axis=-1)  # [rows, K]
-    return Covariates(known.names, values, categories).recoded(known).values
+    values = Covariates(known.names, values, categories).recoded(known).values
+    return marked(values, known)
+
+
+def marked(values: Floats, known: Covariates) -> Floats:
+    """`values` with -1 for an empty text, which is a category like any other; NaN is left for what has no row."""
+    texts = np.array([name in known.categories for name in known.names])
+    return np.where(np.isnan(values) & texts, -1.0, values)
 
 
 def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any, Any]:
     """For every row that speaks of a series: the series, its step from 0 on, and the row of the table."""
-    stamps, _ = read_stamps(table.column(columns.time), columns.time)
+    stamps, _ = read_stamps(table.column(columns.time), columns.time, history.calendar)
     try:
         numbers = history.calendar.ordinals(stamps.astype("M8[us]"))
     except FrequencyError as error:

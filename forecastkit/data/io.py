@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -86,13 +87,21 @@ def _parquet(source: Any, columns: Columns | None) -> pa.Table:
 
 
 def _csv(stream: Any, columns: Columns | None) -> pa.Table:
-    """Ids are read as text, so that 007 stays 007; a decimal comma or another separator shows as a missing column."""
-    kinds = {} if columns is None else {columns.id: pa.string()}
-    options = pa.csv.ConvertOptions(
-        column_types=kinds, strings_can_be_null=True, null_values=["", "NA", "NaN", "nan", "null"]
-    )
+    """Ids are read as text, so that 007 stays 007 and NA a region; times too, so that they keep their offsets."""
+    kinds = {} if columns is None else {columns.id: pa.string(), columns.time: pa.string()}
+    options = pa.csv.ConvertOptions(column_types=kinds, null_values=["", "NA", "NaN", "nan", "null"])
     table = pa.csv.read_csv(stream, convert_options=options)
     table.column_names  # noqa: B018 - what is no text at all shows here, where it can be said of the file
+    return table if columns is None else _emptied(table, {name for _, name in columns})
+
+
+def _emptied(table: pa.Table, names: set[str]) -> pa.Table:
+    """Text columns with nothing where the file has an empty cell."""
+    for k, name in enumerate(table.column_names):
+        column = table.column(k)
+        if name in names and pa.types.is_string(column.type):
+            empty = pc.equal(column, "")
+            table = table.set_column(k, name, pc.if_else(empty, pa.scalar(None, pa.string()), column))
     return table
 
 
@@ -123,4 +132,5 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         finally:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{path} can't be written: {error.strerror or error}") from error
+        reason = error.strerror or f"{error}; is the disk full?"  # numpy's short write has no word
+        raise StoreError(f"{path} can't be written: {reason}") from error

@@ -225,7 +225,11 @@ class Panel:
         positions = lengths[:, None] + np.arange(horizon)  # [N, H]
         inside = positions < self.lengths[:, None]
         rows = np.where(inside, self.offsets[:-1, None] + positions, 0)
-        return np.where(inside[..., None], self.known_filled[rows], np.nan)
+        texts = np.array([name in self.known.categories for name in self.known.names], bool)
+        values = self.known_filled[rows]
+        # An empty text is a category like any other, and -1 here; NaN says that there is no such period.
+        values = np.where(np.isnan(values) & texts, -1.0, values)
+        return np.where(inside[..., None], values, np.nan)
 
     @cached_property
     def known_filled(self) -> Floats:

@@ -18,18 +18,18 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from forecastkit import execution, models, recipes, store
+from forecastkit.data.io import write_atomic
 from forecastkit.data.panel import Floats, Ints, Panel
-from forecastkit.errors import ConfigError, DataError, FitError
+from forecastkit.errors import ConfigError, DataError, FitError, StoreError
 from forecastkit.evaluation import records
 from forecastkit.evaluation.records import Cost, Part
 from forecastkit.evaluation.report import Report
 from forecastkit.evaluation.splits import Plan, Window, left_out, windows
-from forecastkit.execution import Usage
 from forecastkit.forecaster import Fitted, Forecast, Forecaster, as_panel
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def backtest(
     """
     as_panel(panel)
     run = run or Run()
-    plan = (plan or recipes.build(Plan, options, where="backtest")).settled(panel)
+    plan = _settled(panel, plan, options)
     entries = _entries(models, plan, seed)
     cuts = windows(panel, plan)
     levels = tuple(sorted({*map(float, levels), 0.5}))
@@ -113,6 +113,19 @@ def backtest(
         _work_off(folder, _tasks(entries, plan, cuts, len(panel)), run)
         records.finish(folder)
     return Report.read(folder, keep_alive=keep_alive)
+
+
+def _settled(panel: Panel, plan: Plan | None, options: dict[str, Any]) -> Plan:
+    if plan is not None and options:
+        raise ConfigError(f"{', '.join(options)} stands beside a plan: write it into the plan")
+    asked = plan or recipes.build(Plan, options, where="backtest")
+    settled = asked.settled(panel)
+    if asked.align == "auto" and settled.align == "series":
+        logger.warning(
+            "series end at different times, so cutoffs count back from each one's own end and a pooled model sees "
+            "other series' later periods; align calendar (--align calendar) puts one cutoff for all"
+        )
+    return settled
 
 
 def _entries(
@@ -208,11 +221,17 @@ def _stage(folder: Path, panel: Panel) -> None:
     """Lay the panel's arrays beside the results, where every process maps them instead of getting a copy sent."""
     arrays, about = panel.arrays()
     place = folder / records.PANEL
-    with store.store_errors(place):
-        place.mkdir(exist_ok=True)
+    try:
         for name, array in arrays.items():
-            np.save(place / f"{name}.npy", array)
-        store.write_bytes(place / "about.json", json.dumps(about).encode())
+            write_atomic(place / f"{name}.npy", partial(np.save, arr=array))
+        write_atomic(place / "about.json", partial(_put, json.dumps(about).encode()))
+    except StoreError:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def _put(content: bytes, out: IO[bytes]) -> None:
+    out.write(content)
 
 
 @lru_cache(maxsize=1)
@@ -264,7 +283,11 @@ def _forecast_windows(scene: _Scene, task: _Task, missing: set[int], strict: boo
         if scene.plan.history is not None:
             train = train.tail(scene.plan.history)
         with execution.measured() as fitting:
-            attempt = _attempt(task.recipe, train, scene.plan) if attempt is None else attempt.moved_to(train)
+            attempt = (
+                _attempt(task.recipe, train, scene.plan)
+                if attempt is None
+                else attempt.moved_to(train, scene.plan.history)
+            )
         if cut.index not in missing:
             continue
         with execution.measured() as predicting:
@@ -275,37 +298,50 @@ def _forecast_windows(scene: _Scene, task: _Task, missing: set[int], strict: boo
         cost = Cost.of(fitting, predicting)
         part = Part(task.label, cut.index, task.chunk, cost, failures)
         records.write(scene.folder, part, records.table(scene.panel, scene.plan, cut, forecast))
-        attempt = replace(attempt, usage=Usage())
 
 
 @dataclass(frozen=True)
 class _Attempt:
     """A model fitted on those series that it can be fitted on, and the reasons of the others."""
 
+    recipe: Forecaster
     fitted: Fitted | None
     kept: Ints  # indices into the training panel
     reasons: dict[str, str]
-    usage: Usage = dataclasses.field(default_factory=Usage)
 
-    def moved_to(self, train: Panel) -> _Attempt:
-        """The same parameters on a longer history."""
+    def moved_to(self, train: Panel, history: int | None) -> _Attempt:
+        """The same parameters on newer periods, `history` of them at most; a pooled model takes new series too."""
         if self.fitted is None:
             return self
-        known = set(self.fitted.history.ids)
+        known = set(train.ids) if self.recipe.pooled else set(self.fitted.history.ids)
         kept = np.array([i for i, name in enumerate(train.ids) if name in known], np.int64)
-        reasons = self.reasons | {
-            name: "it was too short when the model was fitted" for name in train.ids if name not in known
-        }
-        return _Attempt(self.fitted.update(train.take(kept)), kept, reasons)
+        absent = {name: "it had no history when the model was fitted" for name in train.ids if name not in known}
+        fitted = self.fitted.update(train.take(kept))
+        if history is not None:
+            fitted = replace(fitted, history=fitted.history.tail(history))
+        return replace(self, fitted=fitted, kept=kept, reasons=self.reasons | absent)
 
     def forecast(self, scene: _Scene, cut: Window, train: Panel) -> tuple[Forecast, dict[str, str]]:
         """Forecasts of all series of the window, the baseline's where this model failed, and the reasons."""
-        plan = scene.plan
-        steps = plan.gap + plan.horizon
-        if self.fitted is None:
-            return scene.fallback.fit(train).predict(steps, levels=scene.levels), self.reasons
-        levels = scene.levels if self.fitted.recipe.probabilistic else ()
-        future = _future(scene.panel, cut, self.kept, steps) if "known" in self.fitted.recipe.uses else None
+        attempt = self
+        for _ in range(_RETRIES):
+            if attempt.fitted is None:
+                break
+            try:
+                return attempt._forecast(scene, cut, train)
+            except (FitError, DataError) as error:
+                attempt = attempt._without(error, train)
+        levels = scene.levels if self.recipe.probabilistic else ()
+        steps = scene.plan.gap + scene.plan.horizon
+        last = next(reversed(attempt.reasons.values()), "")
+        reasons = dict.fromkeys(train.ids, last) | attempt.reasons
+        return scene.fallback.fit(train).predict(steps, levels=levels), reasons
+
+    def _forecast(self, scene: _Scene, cut: Window, train: Panel) -> tuple[Forecast, dict[str, str]]:
+        assert self.fitted is not None  # asked for by `forecast` only
+        steps = scene.plan.gap + scene.plan.horizon
+        levels = scene.levels if self.recipe.probabilistic else ()
+        future = _future(scene.panel, cut, self.kept, steps) if "known" in self.recipe.uses else None
         own = self.fitted.predict(steps, levels=levels, future=future)
         reasons = self.reasons | dict(self.fitted.failures)
         if len(self.kept) == len(train):
@@ -313,6 +349,13 @@ class _Attempt:
         rest = scene.fallback.fit(train).predict(steps, levels=levels)
         rest.mean[self.kept], rest.quantiles[self.kept] = own.mean, own.quantiles
         return rest, reasons
+
+    def _without(self, error: FitError | DataError, train: Panel) -> _Attempt:
+        """The same without the series that the error names, or without any where it names none."""
+        bad = {error.series} if error.series in train.ids else {train.ids[i] for i in self.kept}
+        kept = np.array([i for i in self.kept if train.ids[i] not in bad], np.int64)
+        fitted = self.fitted.update(train.take(kept)) if self.fitted is not None and len(kept) else None
+        return replace(self, fitted=fitted, kept=kept, reasons=self.reasons | dict.fromkeys(sorted(bad), str(error)))
 
 
 def _attempt(recipe: Forecaster, train: Panel, plan: Plan) -> _Attempt:
@@ -327,14 +370,14 @@ def _attempt(recipe: Forecaster, train: Panel, plan: Plan) -> _Attempt:
             break
         try:
             fitted = recipe.fit(train.take(kept), horizon=plan.gap + plan.horizon)
-            return _Attempt(fitted, kept, reasons)
+            return _Attempt(recipe, fitted, kept, reasons)
         except (FitError, DataError) as error:
-            bad = [error.series] if error.series is not None else [train.ids[i] for i in kept]
+            bad = [error.series] if error.series in train.ids else [train.ids[i] for i in kept]
             reasons |= dict.fromkeys(bad, str(error))
             kept = np.array([i for i in kept if train.ids[i] not in reasons], np.int64)
     logger.warning("%s failed on every series of a chunk: %s", recipe.name, next(iter(reasons.values()), ""))
     last = next(reversed(reasons.values()), "")
-    return _Attempt(None, kept, dict.fromkeys(train.ids, last) | reasons)
+    return _Attempt(recipe, None, kept, dict.fromkeys(train.ids, last) | reasons)
 
 
 def _future(panel: Panel, cut: Window, kept: Ints, steps: int) -> Floats | None:

@@ -139,6 +139,13 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def discard(folder: Path) -> None:
+    """Remove the run in `folder`; `StoreError` while another process works on it."""
+    if folder.is_dir():
+        with locked(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _lock(handle: int) -> bool:
     try:
         import fcntl
@@ -191,8 +198,8 @@ def table(panel: Panel, plan: Plan, cut: Window, forecast: Forecast) -> pa.Table
             np.repeat(np.arange(n, dtype=np.int32), horizon), [panel.ids[i] for i in cut.series]
         ),
         "window": np.full(n * horizon, cut.index, np.int16),
-        "cutoff": np.repeat(cutoffs, horizon),
-        "time": forecast.times[:, steps].ravel(),
+        "cutoff": _zoned(np.repeat(cutoffs, horizon), panel),
+        "time": _zoned(forecast.times[:, steps].ravel(), panel),
         "step": np.tile((steps + 1).astype(np.int32), n),  # counted from the cutoff, lead time included
         "y": _came(panel, cut, steps).ravel(),
         "mean": forecast.mean[:, steps].ravel(),
@@ -201,6 +208,11 @@ def table(panel: Panel, plan: Plan, cut: Window, forecast: Forecast) -> pa.Table
         columns[f"q{level:g}"] = forecast.quantiles[:, steps, k].ravel()
     columns["absolute_scale"], columns["squared_scale"] = np.repeat(scales, horizon, axis=0).T
     return pa.table(columns)
+
+
+def _zoned(times: Any, panel: Panel) -> pa.Array:
+    """Times with the zone of sub-daily data, so that they can be matched with the person's own table."""
+    return pa.array(times.astype("M8[us]").astype(np.int64)).cast(pa.timestamp("us", panel.calendar.zone))
 
 
 def _came(panel: Panel, cut: Window, steps: Any) -> Any:

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecastkit.errors import ConfigError, closest
-from forecastkit.evaluation import records
+from forecastkit.evaluation import metrics, records
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = ("mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "mae", "rmse")
+SCORES = tuple(metrics.METRICS)
 LEADERBOARD = ("model", "recipe", *SCORES[:7], "fit_s", "predict_s", "peak_mb", "series", "failed")
 _GROUPS = ("model", "series", "window", "cutoff", "time", "step")
 
@@ -120,17 +120,18 @@ class Report:
         """
         import pandas as pd
 
-        scores, timings, failures = self.scores().set_index("model"), self.timings, self.failures
+        scores, timings, failures = self.scores().set_index("model").reindex(self.models), self.timings, self.failures
         rows = []
         for model in self.models:
             cost = timings[timings["model"] == model]
             scored = self._scored(model)
-            failed = int(failures.loc[failures["model"] == model, "series"].nunique())
+            bad = failures.loc[failures["model"] == model, ["series", "window"]].drop_duplicates()
+            failed = int(bad["series"].nunique())
             rows.append(
                 {
                     "model": model,
                     "recipe": self.head["recipes"][model],
-                    **self._accuracy(scores.loc[model], failed == scored),
+                    **self._accuracy(scores.loc[model], len(bad) >= int(np.nan_to_num(float(scores["cells"][model])))),
                     "fit_s": float(cost["fit_s"].sum()),
                     "predict_s": float(cost["predict_s"].sum()),
                     "peak_mb": float(cost["peak_mb"].max()),
@@ -179,17 +180,17 @@ def _cells(table: pa.Table, model: str, keys: Sequence[str]) -> pd.DataFrame:
     levels = [name for name in frame.columns if name[:1] == "q" and name[1:2].isdigit()]
     y, mean = frame["y"], frame["mean"]
     median = frame["q0.5"] if "q0.5" in levels else mean
-    size = y.abs() + median.abs()
+    losses = [metrics.pinball_terms(y, frame[q], float(q[1:])) for q in levels]
     terms: dict[str, Any] = {
         "rows": 1.0,
         "y": y.abs(),
         "absolute": (median - y).abs(),
         "signed": mean - y,
         "squared": (mean - y) ** 2,
-        "relative": np.where(size > 0, 200 * (median - y).abs() / size.where(size > 0, 1.0), 0.0),
+        "relative": metrics.relative_error(y, median),
         "absolute_scale": frame["absolute_scale"],
         "squared_scale": frame["squared_scale"],
-        "pinball": np.mean([_pinball(y, frame[q], float(q[1:])) for q in levels], axis=0) if levels else np.nan,
+        "pinball": np.mean(losses, axis=0) if losses else np.nan,
         "inside": (y >= frame[levels[0]]) & (y <= frame[levels[-1]]) if len(levels) > 1 else np.nan,
     }
     groups = frame[["series", "window", *(k for k in keys if k not in ("model", "series", "window"))]]
@@ -197,10 +198,6 @@ def _cells(table: pa.Table, model: str, keys: Sequence[str]) -> pd.DataFrame:
     names = list(groups.columns)
     totals = groups.assign(**terms).groupby(names, sort=False)[list(terms)].sum(min_count=1)
     return totals.reset_index()
-
-
-def _pinball(y: pd.Series, forecast: pd.Series, level: float) -> pd.Series:
-    return np.maximum(level * (y - forecast), (level - 1) * (y - forecast))  # type: ignore[return-value]
 
 
 _POOLED = ["rows", "y", "absolute", "signed", "squared", "pinball", "inside"]
@@ -226,7 +223,7 @@ def _ratios(total: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     if total.empty:
-        return pd.DataFrame(columns=[*SCORES, "cells"])
+        return pd.DataFrame(columns=[*SCORES, "cells"], index=total.index)
     volume, scaled = total["y"].where(total["y"] > 0), total["scaled"].where(total["scaled"] > 0)
     columns = {
         "mase": total["mase"] / scaled,

@@ -39,6 +39,10 @@ class Plan:
     season: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("horizon", "windows", "step", "gap", "refit", "history", "season"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
+                raise ConfigError(f"{name} must be a whole number, not {value!r}")
         for name, least in (("horizon", 1), ("windows", 1), ("gap", 0), ("refit", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, not {getattr(self, name)}")

@@ -101,3 +101,14 @@ def test_a_written_table_reads_back(table: pd.DataFrame, tmp_path: Path) -> None
     for name in ("out.csv", "out.parquet"):
         io.write_table(table, tmp_path / name)
         assert read(tmp_path / name).ids == ("007", "a,b")
+
+
+def test_csv_and_parquet_agree_on_times_with_offsets_and_regions_called_na(tmp_path: Path) -> None:
+    days = pd.date_range("2024-03-20", periods=20, tz="Europe/Berlin")
+    frame = pd.DataFrame({"unique_id": "NA", "ds": days, "y": np.arange(20.0)})
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    csv, parquet = read(tmp_path / "t.csv"), read(tmp_path / "t.parquet")
+    assert csv.fingerprint == parquet.fingerprint
+    assert csv.ids == ("NA",)
+    assert csv.freq == "D"

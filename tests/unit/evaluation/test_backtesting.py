@@ -284,3 +284,100 @@ def test_what_is_no_panel_is_refused_with_the_way_to_make_one(weekly_shop: Panel
         fk.backtest(weekly_shop, ["naive"])
     with pytest.raises(ConfigError, match="no option 'windw', did you mean 'window'"):
         fk.create("window_average", windw=3)
+
+
+def test_a_model_that_fails_in_one_window_keeps_the_scores_of_the_others(weekly_shop: Panel) -> None:
+    first: list[str] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Late(Telling):
+        name: ClassVar[str] = "late"
+
+        def _fit(self, train: Panel, horizon: int) -> Fitted:
+            if len(first) < 3:
+                first.extend(train.ids)
+                raise FitError("not yet", model=self.name)
+            return super()._fit(train, horizon)
+
+    report = fk.backtest(weekly_shop, [Late()], horizon=7, windows=2)
+    board = report.leaderboard()
+    assert (board["failed"].iloc[0], board["mase"].notna().iloc[0]) == (2, True)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_series_that_fails_when_it_is_forecast_loses_no_other(weekly_shop: Panel, named: bool) -> None:
+    class FragileFitted(TellingFitted):
+        def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
+            if "shop 1" in self.history.ids:
+                raise FitError("no forecast", model="fragile", series="shop 1" if named else None)
+            return super()._predict(horizon, levels, future)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Fragile(Telling):
+        name: ClassVar[str] = "fragile"
+        pooled: ClassVar[bool] = True
+
+        def _fit(self, train: Panel, horizon: int) -> Fitted:
+            return FragileFitted(recipe=self, history=train)
+
+    report = fk.backtest(weekly_shop, [Fragile()], horizon=7)
+    assert report.failures["series"].tolist() == (["shop 1"] if named else ["shop 0", "shop 1", "shop 2"])
+    assert report.forecasts["mean"].notna().all()
+
+
+def test_nothing_to_score_is_a_leaderboard_without_scores() -> None:
+    days = pd.date_range("2024-01-01", periods=30)
+    frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": range(30), "on": [1] * 27 + [0] * 3})
+    board = fk.backtest(Panel.from_frame(frame, available="on"), ["naive"], horizon=3).leaderboard()
+    assert board["mase"].isna().all()
+    assert board["series"].tolist() == [0]
+
+
+def test_a_fixed_history_is_kept_when_models_are_only_updated(weekly_shop: Panel) -> None:
+    plan = {"horizon": 5, "windows": 3, "history": 30}
+    always, never = (fk.backtest(weekly_shop, ["historic_mean"], refit=r, **plan).forecasts for r in (1, 0))
+    np.testing.assert_allclose(always["mean"], never["mean"])
+
+
+def test_a_pooled_model_takes_series_that_begin_after_it_was_fitted() -> None:
+    days = pd.date_range("2024-01-01", periods=60)
+    old = pd.DataFrame({"unique_id": "old", "ds": days, "y": np.arange(60.0)})
+    new = pd.DataFrame({"unique_id": "new", "ds": days[-16:], "y": 5.0})
+
+    @dataclass(frozen=True, kw_only=True)
+    class Pooled(Telling):
+        name: ClassVar[str] = "pooling"
+        pooled: ClassVar[bool] = True
+
+    report = fk.backtest(Panel.from_frame(pd.concat([old, new])), [Pooled()], horizon=5, windows=4, refit=0)
+    assert report.failures.empty
+    assert set(report.forecasts["series"]) == {"old", "new"}
+
+
+def test_series_that_end_apart_are_told_of(weekly_shop: Panel, caplog: pytest.LogCaptureFixture) -> None:
+    apart = Panel.from_frame(pd.concat([weekly_shop.to_frame(), _one_day_more(weekly_shop)]))
+    fk.backtest(apart, ["naive"], horizon=3)
+    assert "series end at different times" in caplog.text
+
+
+def _one_day_more(panel: Panel) -> pd.DataFrame:
+    day = pd.to_datetime(panel.calendar.texts(panel.ends[:1] + 1))
+    return pd.DataFrame({"unique_id": panel.ids[0], "ds": day, "y": 1.0})
+
+
+def test_a_full_disk_leaves_no_half_of_the_panel(weekly_shop: Panel, tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("80000 requested and 25072 written")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(StoreError, match="is the disk full"):
+        fk.backtest(weekly_shop, ["naive"], horizon=3, run=Run(folder=tmp_path / "run"))
+    assert not list((tmp_path / "run").rglob("*.npy"))
+    assert not (tmp_path / "run" / "panel").exists()
+
+
+def test_times_of_a_zoned_panel_carry_their_zone() -> None:
+    hours = pd.date_range("2024-03-30", periods=72, freq="h", tz="Europe/Berlin")
+    panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": hours, "y": np.arange(72.0)}))
+    rows = fk.backtest(panel, ["naive"], horizon=4).forecasts
+    assert list(rows["time"]) == list(hours[-4:])

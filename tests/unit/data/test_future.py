@@ -1,0 +1,68 @@
+"""The plan of known covariates, from a table to an array."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecastkit import Panel
+from forecastkit.data.future import lay_out
+from forecastkit.errors import ColumnError, DataError
+
+
+def history(known: dict[str, object], **options: object) -> Panel:
+    times = pd.date_range("2024-05-01", periods=48, freq="h", **options)
+    return Panel.from_frame(
+        pd.DataFrame({"unique_id": "a", "ds": times, "y": np.arange(48.0), **known}), known=[*known]
+    )
+
+
+def plan(start: str, prices: list[float], **options: object) -> pd.DataFrame:
+    times = pd.date_range(start, periods=len(prices), freq="h", **options)
+    return pd.DataFrame({"unique_id": "a", "ds": times, "price": prices})
+
+
+def test_rows_find_their_period_and_what_has_none_is_missing() -> None:
+    panel = history({"price": 1.0})
+    np.testing.assert_array_equal(lay_out(panel, 3, plan("2024-05-03", [7.0, 8.0]))[0, :, 0], [7, 8, np.nan])
+
+
+def test_a_plan_with_a_zone_finds_the_same_hours_however_few_it_has() -> None:
+    panel = history({"price": 1.0}, tz="Europe/Berlin")
+    for hours in (1, 3):
+        future = plan("2024-05-03", [5.0 + h for h in range(hours)], tz="Europe/Berlin")
+        np.testing.assert_array_equal(lay_out(panel, hours, future)[0, :, 0], [5.0 + h for h in range(hours)])
+
+
+def test_a_plan_without_a_zone_is_not_guessed_at() -> None:
+    with pytest.raises(DataError, match="no zone"):
+        lay_out(history({"price": 1.0}, tz="Europe/Berlin"), 2, plan("2024-05-03", [1.0, 2.0]))
+
+
+def test_a_missing_text_is_missed_like_a_number() -> None:
+    from forecastkit import create
+
+    fitted = create("arima").fit(history({"promo": (["no", "yes"] * 24)}))
+    with pytest.raises(DataError, match="known columns promo"):
+        fitted.predict(2)
+    empty = pd.DataFrame({"ds": pd.date_range("2024-05-03", periods=2, freq="h"), "promo": [None, "yes"]})
+    assert np.isfinite(fitted.predict(2, future=empty).mean).all()
+
+
+def test_a_plan_without_ids_holds_for_all_and_says_each_thing_once() -> None:
+    panel = history({"price": 1.0})
+    rows = plan("2024-05-03", [7.0, 8.0]).drop(columns="unique_id")
+    assert lay_out(panel, 2, rows)[0, :, 0].tolist() == [7.0, 8.0]
+    with pytest.raises(ColumnError, match="--id"):
+        lay_out(panel, 2, pd.concat([rows, rows]))
+    with pytest.raises(DataError, match="2 periods twice"):
+        lay_out(panel, 2, pd.concat([plan("2024-05-03", [7.0, 8.0])] * 2))
+
+
+def test_infinite_numbers_are_refused() -> None:
+    from forecastkit import create
+
+    fitted = create("arima").fit(history({"price": np.tile([1.0, 2.0, 3.0], 16)}))
+    with pytest.raises(DataError, match="infinite"):
+        fitted.predict(2, future=np.full((1, 2, 1), np.inf))
