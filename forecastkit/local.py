@@ -15,15 +15,16 @@ import logging
 import threading
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from forecastkit import baseline
+from forecastkit import baseline, execution
 from forecastkit.data.calendar import Frequency
 from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import FitError, ForecastkitError
@@ -210,6 +211,41 @@ class LocalForecaster(Forecaster):
             raise FitError("the forecast is not finite")
         if (mean < low).any() or (mean > high).any():
             raise FitError(f"the forecast runs off to {mean[np.argmax(np.abs(mean))]:.3g}")
+
+
+def fit_in_processes(
+    recipe: LocalForecaster,
+    train: Panel,
+    jobs: int,
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> LocalFitted:
+    """`recipe.fit(train)` with the series spread over `jobs` processes; the numbers are the same.
+
+    `progress` is called with (done, total, what) as pieces of the panel are finished.
+    """
+    size = max(1, -(-len(train) // (8 * jobs)))
+    pieces = [(k, train.take(np.arange(k, min(k + size, len(train))))) for k in range(0, len(train), size)]
+    fits: dict[int, LocalFitted] = {}
+    for first, fitted in execution.run(partial(_fit_piece, recipe), pieces, jobs=jobs):
+        fits[first] = fitted
+        if progress is not None:
+            progress(len(fits), len(pieces), recipe.name)
+    rows = [_unpadded(row) for first in sorted(fits) for row in fits[first].parameters]
+    failures = {name: reason for first in sorted(fits) for name, reason in fits[first].failures.items()}
+    return LocalFitted(recipe=recipe, history=train, failures=failures, parameters=stacked(rows))
+
+
+def _unpadded(row: Floats) -> Floats:
+    """A row without the NaN that `stacked` put after its end; one of a failed series is nothing but NaN."""
+    return row[: np.flatnonzero(~np.isnan(row)).max(initial=-1) + 1]
+
+
+def _fit_piece(recipe: LocalForecaster, piece: tuple[int, Panel]) -> tuple[int, LocalFitted]:
+    first, panel = piece
+    fitted = recipe.fit(panel)
+    assert isinstance(fitted, LocalFitted)  # what local recipes make
+    return first, fitted
 
 
 def each(recipe: Any, history: Panel, horizon: int = 0, future: Floats | None = None) -> Iterator[Series]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from forecastkit.cli import console, options
 from forecastkit.cli.options import Making, Table
+
+if TYPE_CHECKING:
+    from forecastkit.data.panel import Panel
+    from forecastkit.forecaster import Fitted, Forecaster
 
 
 @click.command("fit", context_settings={"help_option_names": ["--help"]})
@@ -21,6 +25,7 @@ from forecastkit.cli.options import Making, Table
 @options.table_options
 @options.making_options
 @options.strict_option
+@options.jobs_option
 @options.json_option
 @options.config_option
 def command(data: str, model: str, output: str, horizon: int | None, **packs: Any) -> None:
@@ -37,7 +42,7 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
     panel = table.read(data)
     recipe = making.recipe(model, panel)
     start = time.perf_counter()
-    fitted = recipe.fit(panel, horizon=horizon)
+    fitted = _fit(recipe, panel, horizon, packs["jobs"])
     seconds = time.perf_counter() - start
     for series, reason in list(fitted.failures.items())[:5]:
         if packs["strict"]:
@@ -59,3 +64,13 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
     else:
         console.say(f"{model} fitted on {len(panel):,} series in {seconds:.1f} s")
         click.echo(output)
+
+
+def _fit(recipe: Forecaster, panel: Panel, horizon: int | None, jobs: int) -> Fitted:
+    """Local models series by series in processes, pooled ones as a whole."""
+    from forecastkit.local import LocalForecaster, fit_in_processes
+
+    with console.progress() as progress:
+        if isinstance(recipe, LocalForecaster) and jobs > 1:
+            return fit_in_processes(recipe, panel, jobs, progress=progress)
+        return recipe.fit(panel, horizon=horizon)

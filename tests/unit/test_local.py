@@ -146,3 +146,17 @@ def test_a_gap_is_filled_along_its_place_in_the_season() -> None:
     y = np.array([1.0, 10.0, np.nan, 20.0, 3.0, np.nan])
     assert filled(y, 2).tolist() == [1, 10, 2, 20, 3, 20]
     assert filled(np.array([1.0, np.nan, 3.0]), 7).tolist() == [1, 2, 3]
+
+
+def test_processes_fit_the_same_as_one(weekly_shop: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    from forecastkit import create, execution
+    from forecastkit.local import fit_in_processes
+
+    monkeypatch.setattr(execution, "_SOON", 0.0)
+    recipe = create("theta")
+    told: list[int] = []
+    many = fit_in_processes(recipe, weekly_shop, 2, progress=lambda done, total, what: told.append(done))
+    one = recipe.fit(weekly_shop)
+    np.testing.assert_array_equal(many.parameters, one.parameters)
+    np.testing.assert_array_equal(many.predict(7).mean, one.predict(7).mean)
+    assert told == [1, 2, 3]
