@@ -18,7 +18,8 @@ Made by `python benchmarks/results.py` from `benchmarks/results/*.json`; each ta
 with which command. Seconds of a backtest are summed over processes. `peak_mb` is memory above what the process held
 before (the first network of a run also pays for what torch loads when it first trains). MASE, sMAPE and WAPE score the
 median, bias and RMSSE the mean. The machine is shared with other work: read ratios within a table, not milliseconds
-across tables.
+across tables. How clean the networks' defaults are of these test windows: decision 26 in
+[decisions.md](decisions.md).
 """
 
 
