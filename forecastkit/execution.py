@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,32 @@ R = TypeVar("R")
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _SOON = 1.0  # seconds
+
+
+_threads: ContextVar[int | None] = ContextVar("threads", default=None)
+
+
+def threads() -> int:
+    """Threads that compiled code may use: what `use_threads` says, else the cores that this process may run on."""
+    wanted = _threads.get()
+    return cores() if wanted is None else wanted
+
+
+@contextmanager
+def use_threads(count: int | None) -> Iterator[None]:
+    """Let compiled code in the block use `count` threads. The numbers that it gives don't depend on it."""
+    token = _threads.set(count)
+    try:
+        yield
+    finally:
+        _threads.reset(token)
+
+
+def cores() -> int:
+    """Cores that this process may run on; 1 in a worker, as there is one worker a core."""
+    if multiprocessing.parent_process() is not None:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass

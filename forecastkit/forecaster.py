@@ -84,19 +84,33 @@ class Forecaster(ABC):
     pooled: ClassVar[bool] = False  # one model for all series?
     handles_gaps: ClassVar[bool] = True
 
+    @property
+    def warm(self) -> bool:
+        """Whether `Fitted.refit` begins from what it has, and so is quicker than `fit`."""
+        return False
+
+    @property
+    def threaded(self) -> bool:
+        """Whether fitting uses `execution.threads()` threads by itself, and so needs no processes."""
+        return False
+
     def fit(self, train: Panel, *, horizon: int | None = None) -> Fitted:
         """Estimate on every series of `train`.
 
         `horizon` is the one the model should be best at (default two seasons); every fitted model predicts any.
         Raises `SeriesTooShortError`, `DataError` for gaps that the model can't handle, `FitError`.
         """
+        return self._fit(train, self._settled(train, horizon))
+
+    def _settled(self, train: Panel, horizon: int | None) -> int:
+        """The horizon to be best at; raises where this recipe can't be fitted on `train`."""
         as_panel(train)
         if not len(train):
             raise DataError("the panel has no series")
         if horizon is not None and horizon < 1:
             raise ConfigError(f"horizon must be at least 1, not {horizon}")
         self._check(train)
-        return self._fit(train, horizon or 2 * max(train.season, 2))
+        return horizon or 2 * max(train.season, 2)
 
     def _check(self, train: Panel) -> None:
         """Refuse a panel that this recipe can't be fitted on."""
@@ -249,6 +263,11 @@ class Fitted(ABC):
             )
         known = self if self.trained_on else replace(self, trained_on=self.history.fingerprint)
         return known._updated(self.history.extended(panel))
+
+    def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
+        """The recipe estimated again on `panel`; a `warm` one begins from what it has."""
+        fitted: Fitted = self.recipe.fit(panel, horizon=horizon)
+        return fitted
 
     def _updated(self, history: Panel) -> Self:
         """This model on another history; a subclass with one entry a series picks its own along."""

@@ -110,7 +110,7 @@ class LocalFitted(Fitted):
         season = self.recipe.season or self.history.season
         values, offsets = baseline.demand(self.history), self.history.offsets
         mean, quantiles = baseline.seasonal_naive(values, offsets, season, horizon, levels)
-        low, high = _reach(values, offsets)  # [N]
+        low, high = reach(values, offsets)  # [N]
         for i, one in enumerate(each(self.recipe, self.history, horizon, future)):
             if np.isnan(self.parameters[i]).all():
                 continue
@@ -136,7 +136,7 @@ class LocalFitted(Fitted):
         return cls(parameters=state.arrays["parameters"], **common)
 
 
-def _reach(values: Floats, offsets: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def reach(values: Floats, offsets: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """The lowest and highest forecast that is still believed, from the range of each history; [N], [N]."""
     low = np.fmin.reduceat(values, offsets[:-1])
     high = np.fmax.reduceat(values, offsets[:-1])
@@ -206,7 +206,7 @@ class LocalForecaster(Forecaster):
         """`FitError` when the first forecast is not finite or far outside the history."""
         again = np.resize(one.known, (horizon, one.known.shape[1])) if one.known.size else np.empty((horizon, 0))
         mean, _ = self.extrapolate(replace(one, future=again), parameters, horizon, ())
-        low, high = _reach(one.y, np.array([0, len(one)]))
+        low, high = reach(one.y, np.array([0, len(one)]))
         if not np.isfinite(mean).all():
             raise FitError("the forecast is not finite")
         if (mean < low).any() or (mean > high).any():

@@ -1,4 +1,4 @@
-"""Regression with seasonal ARIMA errors on one series, estimated by statsmodels: what `arima` and `sarima` share.
+"""Regression with seasonal ARIMA errors on one series by statsmodels: the second engine of `arima` and `sarima`.
 
 The model is y = c + s (X b + n): X are the trend, Fourier terms and known covariates, n a SARIMA process without a
 mean (Box, Jenkins, Reinsel & Ljung 2015, ch. 9; FPP3, section 10.1). Two things make it quick:
@@ -17,16 +17,16 @@ stands with an exact diffuse start (Durbin & Koopman 2012, ch. 5). Without gaps 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from scipy.linalg import toeplitz
-from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from forecastkit.data.panel import Floats, Ints
 from forecastkit.errors import ConfigError, FitError
-from forecastkit.local import Series
+from forecastkit.local import LocalForecaster, Series
 
 _ROUNDS = 2  # of coefficients, then regression; on food items a third moved a forecast by 1 % of its spread at most
 _HEAD = 4  # centre, scale, sigma and origin stand before the coefficients
@@ -68,6 +68,33 @@ class Design:
         """Observed values that an estimate needs: two seasons where it has a seasonal part, and three a coefficient."""
         seasons = 2 * self.season if any(self.seasonal) else 0
         return max(self.lost + 3 * (self.coefficients + 1), seasons + self.order[1] + 1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Reference(LocalForecaster):
+    """`design` on each series alone, as a recipe of its own that `arima` and `sarima` hand their work to."""
+
+    name: ClassVar[str] = "sarimax"
+    uses: ClassVar[frozenset[str]] = frozenset({"known", "available"})
+
+    design: Design
+
+    def shortest(self, season: int) -> int:
+        return self.design.shortest
+
+    def estimate(self, one: Series) -> Floats:
+        return estimate(one, self.design)
+
+    def extrapolate(
+        self, one: Series, parameters: Floats, horizon: int, levels: tuple[float, ...]
+    ) -> tuple[Floats, Floats]:
+        mean, deviation = extrapolate(one, self.design, parameters, horizon)
+        return mean, one.quantiles(mean, deviation, levels)
+
+    @classmethod
+    def examples(cls) -> Iterator[Self]:
+        yield cls(design=Design((1, 1, 1), (0, 0, 0), 1, "n", 0))
 
 
 def estimate(one: Series, design: Design) -> Floats:
@@ -140,7 +167,9 @@ def _scale(moves: Floats, seen: Floats) -> float:
     return typical if typical > _ROUNDING * size else float(np.std(seen))
 
 
-def _model(z: Floats, design: Design, *, differenced: bool, **options: Any) -> SARIMAX:
+def _model(z: Floats, design: Design, *, differenced: bool, **options: Any) -> Any:
+    from statsmodels.tsa.statespace.sarimax import SARIMAX  # a second that the compiled engine can do without
+
     season = (*design.seasonal, design.season) if any(design.seasonal) else (0, 0, 0, 0)
     model = SARIMAX(z, order=design.order, seasonal_order=season, simple_differencing=differenced, **options)
     model.ssm.filter_chandrasekhar = differenced and design.states >= _LARGE

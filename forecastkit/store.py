@@ -30,7 +30,10 @@ from forecastkit.forecaster import Fitted, State
 
 FORMAT = 1
 _HEAD = "model.json"
-_LIBRARIES = ("forecastkit", "numpy", "pandas", "scipy", "statsmodels", "torch", "prophet", "lightgbm", "scikit-learn")
+_LIBRARIES = (
+    *("forecastkit", "numpy", "pandas", "scipy", "numba", "statsmodels"),
+    *("torch", "prophet", "lightgbm", "scikit-learn"),
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 import forecastkit
 
-HEAVY = ("torch", "prophet", "statsmodels", "mlflow", "optuna", "pandas", "lightgbm", "sklearn", "numpy")
+HEAVY = ("torch", "prophet", "statsmodels", "mlflow", "optuna", "pandas", "lightgbm", "sklearn", "numpy", "numba")
 
 
 def modules_after(code: str) -> set[str]:
@@ -32,7 +32,7 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code: str) -> None:
 
 def test_listing_models_imports_none_of_them() -> None:
     loaded = modules_after("import forecastkit; forecastkit.models.available()")
-    assert not loaded.intersection({"torch", "prophet", "lightgbm", "sklearn", "statsmodels"})
+    assert not loaded.intersection({"torch", "prophet", "lightgbm", "sklearn", "statsmodels", "numba"})
 
 
 def test_every_public_name_is_there_and_documented() -> None:

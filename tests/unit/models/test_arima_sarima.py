@@ -119,7 +119,9 @@ def test_columns_that_are_constant_or_depend_on_each_other_do_no_harm() -> None:
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e12])
-@pytest.mark.parametrize("recipe", [ARIMA(), SARIMA(), SARIMA(season=52), ARIMA(order=(2, 0, 0))])
+@pytest.mark.parametrize(
+    "recipe", [ARIMA(), SARIMA(), SARIMA(season=52), ARIMA(order=(2, 0, 0)), SARIMA(engine="statsmodels")]
+)
 def test_the_unit_of_demand_is_only_a_unit(recipe: ARIMA | SARIMA, unit: float) -> None:
     y = wave()
     plain = recipe.fit(panel(y=y)).predict(14, levels=LEVELS)
@@ -127,7 +129,7 @@ def test_the_unit_of_demand_is_only_a_unit(recipe: ARIMA | SARIMA, unit: float) 
     np.testing.assert_allclose(scaled.quantiles / unit, plain.quantiles, rtol=1e-4)
 
 
-@pytest.mark.parametrize("recipe", [ARIMA(), SARIMA(), SARIMA(season=60)])
+@pytest.mark.parametrize("recipe", [ARIMA(), SARIMA(), SARIMA(season=60), SARIMA(engine="statsmodels")])
 def test_series_that_leave_nothing_to_estimate_still_forecast(recipe: ARIMA | SARIMA) -> None:
     line, cycle = np.arange(100.0), np.tile([1.0, 5.0, 2.0, 8.0, 3.0, 3.0, 9.0], 20)
     for y in (line, cycle, np.zeros(50), -wave()):
@@ -154,11 +156,12 @@ def test_a_long_season_is_made_of_waves() -> None:
 
 def test_an_update_filters_on_with_the_same_parameters() -> None:
     y = wave()
-    fitted = SARIMA().fit(panel(y=y[:180]))
+    recipe = SARIMA(engine="statsmodels")
+    fitted = recipe.fit(panel(y=y[:180]))
     moved = fitted.update(panel(y=y))
     assert moved.parameters.tolist() == fitted.parameters.tolist()
     series = one(y)
-    expected, _ = sarimax.extrapolate(series, SARIMA()._design(7), fitted.parameters[0], 20)
+    expected, _ = sarimax.extrapolate(series, recipe.design(7), fitted.parameters[0], 20)
     np.testing.assert_allclose(moved.predict(20).mean[0], expected, rtol=1e-9)
     assert moved.predict(3).times[0, 0] > fitted.predict(3).times[0, 0]
 

@@ -1,0 +1,20 @@
+"""The M3 monthly series, where the data sets extra is installed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from forecastkit.data import datasets
+from forecastkit.data.panel import Floats
+from forecastkit.errors import MissingExtraError
+
+
+@pytest.fixture(scope="session")
+def m3_monthly() -> list[Floats]:
+    """Every 20th series."""
+    try:
+        panel = datasets.load("m3_monthly")
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    return [np.array(panel.series(i)[:-18]) for i in range(0, len(panel), 20)]
