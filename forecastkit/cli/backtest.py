@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forecastkit.evaluation.splits import Plan
     from forecastkit.forecaster import Forecaster
 
-FAMILIES = ("naive", "seasonal_naive", "arima", "sarima", "prophet", "boosted", "lstm", "gru")
+FAMILIES = ("naive", "seasonal_naive", "arima", "sarima", "auto_arima", "prophet", "boosted", "lstm", "gru")
 _SHOWN = (
     "mase",
     "rmsse",
@@ -50,6 +50,7 @@ class Rolling:
     gap: int
     align: str
     refit: int
+    cold: int
     history: int | None
 
     def plan(self, season: int | None) -> Plan:
@@ -78,6 +79,8 @@ rolling_options = options.packed(
     click.option("--align", type=click.Choice(["auto", "series", "calendar"]), default="auto", show_default=True,
                  help="One cutoff for all (calendar), or counted back from each series' own end."),
     click.option("--refit", type=options.Refit(), default="always", show_default=True, help="How often to fit anew."),
+    click.option("--cold", type=click.IntRange(1), default=4, show_default=True,
+                 help="Every so many fits begin afresh, those between from the last window (ARIMA family)."),
     click.option("--history", type=click.IntRange(1), help="Periods of training data; all when left out."),
 )  # fmt: skip
 
@@ -106,7 +109,7 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     """Forecast the past of DATA with each model and print the leaderboard, best MASE first.
 
     DATA is a CSV or Parquet file, "-" for standard input, or dataset:NAME. Without -m all families compete: naive,
-    seasonal naive, ARIMA, SARIMA, Prophet, boosted trees, LSTM and GRU.
+    seasonal naive, ARIMA, SARIMA, automatic ARIMA, Prophet, boosted trees, LSTM and GRU.
 
     \b
     Example: forecastkit backtest dataset:demo --horizon 28 --windows 2 -m naive -m seasonal_naive

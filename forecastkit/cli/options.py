@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -204,7 +203,9 @@ config_option = click.option(
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from forecastkit.execution import cores
+
+    return cores()
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on stdout.")
@@ -212,6 +213,11 @@ levels_option = click.option(
     "--levels", type=Levels(), default="0.1,0.5,0.9", show_default=True, help="Quantiles, as probabilities."
 )
 jobs_option = click.option(
-    "-j", "--jobs", type=click.IntRange(1), default=_cores, show_default="all cores", help="Processes."
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    default=_cores,
+    show_default="all cores",
+    help="Processes, or threads of compiled models.",
 )
 strict_option = click.option("--strict", is_flag=True, help="Make a series that fails an error (exit 5).")

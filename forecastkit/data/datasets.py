@@ -76,6 +76,7 @@ def names() -> tuple[str, ...]:
 
 def describe(name: str) -> Dataset:
     """The facts of a data set, without loading it; `ConfigError` with the closest name when there is none."""
+    name = _settled(name)
     if name in _PACKAGED:
         return _PACKAGED[name]
     if name in _PLAIN or name in _COMPETITIONS:
@@ -93,6 +94,7 @@ def describe(name: str) -> Dataset:
 def load(name: str) -> Panel:
     """The panel of a data set. Raises `ConfigError` for an unknown name, `MissingExtraError` without its package."""
     facts = describe(name)
+    name = facts.name
     loaders: dict[str, Callable[[], Panel]] = {"demo": _demo, "pbs": _pbs, "aus_retail": _aus_retail}
     if name in loaders:
         return loaders[name]()
@@ -105,7 +107,13 @@ def load(name: str) -> Panel:
 
 def file(name: str) -> Path | None:
     """The file behind a name that stands for one, which may be read with roles of its own; None for the others."""
-    return _files().get(name)
+    return _files().get(_settled(name))
+
+
+def _settled(name: str) -> str:
+    """`name`, or where there is none such the one that writes an underscore for a hyphen."""
+    other = name.replace("-", "_")
+    return other if name not in names() and other in names() else name
 
 
 def _files() -> dict[str, Path]:

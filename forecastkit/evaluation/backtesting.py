@@ -44,10 +44,11 @@ _RETRIES = 20  # series that a model may name as bad before it has failed on all
 class Run:
     """How a backtest is carried out; nothing here changes its numbers.
 
-    jobs: processes for the local models · folder: where results are streamed to (None: a temporary one that lives as
-    long as the report) · resume: go on with the run that stands in `folder` · strict: raise `FitError` at the first
-    series that fails instead of falling back · progress: called with (done, total, what) · executor: any
-    `concurrent.futures.Executor` that takes the local models' work instead of own processes · name: of the data.
+    jobs: processes for the local models, threads for compiled ones · folder: where results are streamed to (None: a
+    temporary one that lives as long as the report) · resume: go on with the run that stands in `folder` · strict: raise
+    `FitError` at the first series that fails instead of falling back · progress: called with (done, total, what) ·
+    executor: any `concurrent.futures.Executor` that takes the local models' work instead of own processes · name: of
+    the data.
     """
 
     jobs: int = 1
@@ -196,7 +197,8 @@ def _tasks(entries: dict[str, Forecaster], plan: Plan, cuts: list[Window], serie
         bounds = [(0, series)] if recipe.pooled else [(k, k + size) for k in range(0, series, size)]
         for chunk, (first, last) in enumerate(bounds):
             mine = [c for c in (_within(c, first, last) for c in cuts) if len(c.series)]
-            tasks += [_Task(label, recipe, chunk, group) for group in _groups(mine, plan)]
+            begins = plan.afresh_at if recipe.warm else plan.fits_at
+            tasks += [_Task(label, recipe, chunk, group) for group in _groups(mine, begins)]
     return tasks
 
 
@@ -205,11 +207,11 @@ def _within(cut: Window, first: int, last: int) -> Window:
     return replace(cut, series=cut.series[mine], lengths=cut.lengths[mine])
 
 
-def _groups(cuts: list[Window], plan: Plan) -> Iterator[tuple[Window, ...]]:
-    """Runs of windows that share one fit."""
+def _groups(cuts: list[Window], begins: Callable[[int], bool]) -> Iterator[tuple[Window, ...]]:
+    """Runs of windows that share one fit, or whose fits begin where the last one ended."""
     group: list[Window] = []
     for cut in cuts:
-        if group and plan.fits_at(cut.index):
+        if group and begins(cut.index):
             yield tuple(group)
             group = []
         group.append(cut)
@@ -246,18 +248,20 @@ def _scene(folder: Path, _started: str) -> _Scene:
 
 
 def _work_off(folder: Path, tasks: list[_Task], run: Run) -> None:
-    """Local models first, spread over processes; then the pooled ones, each with the whole machine to itself."""
+    """Local models first, spread over processes; then those that share out their work themselves, one by one."""
     started = records.read_head(folder)["started"]
     work = partial(_work, folder, started, run.strict)
-    local = [t for t in tasks if not t.recipe.pooled]
-    pooled = [t for t in tasks if t.recipe.pooled]
+    whole = [t.recipe.pooled or (t.recipe.threaded and run.executor is None) for t in tasks]
+    shared = [task for task, alone in zip(tasks, whole, strict=True) if alone]
+    local = [task for task, alone in zip(tasks, whole, strict=True) if not alone]
     done = 0
     for label in execution.run(work, local, jobs=run.jobs, executor=run.executor):
         done += 1
         _tell(run, done, len(tasks), label)
-    for task in pooled:
+    for task in shared:
         _tell(run, done, len(tasks), task.label)
-        work(task)
+        with execution.use_threads(run.jobs):
+            work(task)
         done += 1
         _tell(run, done, len(tasks), task.label)
 
@@ -278,16 +282,15 @@ def _work(folder: Path, started: str, strict: bool, task: _Task) -> str:
 
 def _forecast_windows(scene: _Scene, task: _Task, missing: set[int], strict: bool) -> None:
     attempt: _Attempt | None = None
-    for cut in task.cuts:
+    for cut in (cut for cut in task.cuts if cut.index <= max(missing)):
         train = scene.panel.until(cut.series, cut.lengths)
         if scene.plan.history is not None:
             train = train.tail(scene.plan.history)
         with execution.measured() as fitting:
-            attempt = (
-                _attempt(task.recipe, train, scene.plan)
-                if attempt is None
-                else attempt.moved_to(train, scene.plan.history)
-            )
+            if attempt is None or scene.plan.fits_at(cut.index):
+                attempt = _attempt(task.recipe, train, scene.plan, attempt.fitted if attempt else None)
+            else:
+                attempt = attempt.moved_to(train, scene.plan.history)
         if cut.index not in missing:
             continue
         with execution.measured() as predicting:
@@ -358,8 +361,12 @@ class _Attempt:
         return replace(self, fitted=fitted, kept=kept, reasons=self.reasons | dict.fromkeys(sorted(bad), str(error)))
 
 
-def _attempt(recipe: Forecaster, train: Panel, plan: Plan) -> _Attempt:
-    """Fit on the series that are long enough, leaving out one after another that the model says is bad."""
+def _attempt(recipe: Forecaster, train: Panel, plan: Plan, before: Fitted | None) -> _Attempt:
+    """Fit on the series that are long enough, leaving out one after another that the model says is bad.
+
+    `before` is the model of the last window, to begin from.
+    """
+    fit = recipe.fit if before is None else before.refit
     reasons: dict[str, str] = {}
     needed = recipe.needs(train)
     kept = np.flatnonzero(train.lengths >= needed)
@@ -369,7 +376,7 @@ def _attempt(recipe: Forecaster, train: Panel, plan: Plan) -> _Attempt:
         if not len(kept):
             break
         try:
-            fitted = recipe.fit(train.take(kept), horizon=plan.gap + plan.horizon)
+            fitted = fit(train.take(kept), horizon=plan.gap + plan.horizon)
             return _Attempt(recipe, fitted, kept, reasons)
         except (FitError, DataError) as error:
             bad = [error.series] if error.series in train.ids else [train.ids[i] for i in kept]

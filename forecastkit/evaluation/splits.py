@@ -26,7 +26,9 @@ class Plan:
     periods between the cutoff and the first one scored (lead time) · align: "calendar" puts one cutoff for all series,
     so that a pooled model never sees another series' future; "series" counts back from each one's own end; "auto" is
     calendar where all series end together · refit: fit anew every so many windows, 0 only in the first · history:
-    periods of training data (None: all of it, expanding) · season: for metrics and models (None: the frequency's).
+    periods of training data (None: all of it, expanding) · season: for metrics and models (None: the frequency's) ·
+    cold: a model that can begin a fit from the last window's parameters does so, but every so many fits it begins
+    afresh, lest it stays at a poorer optimum (1: always afresh).
     """
 
     horizon: int
@@ -37,13 +39,14 @@ class Plan:
     refit: int = 1
     history: int | None = None
     season: int | None = None
+    cold: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "windows", "step", "gap", "refit", "history", "season"):
+        for name in ("horizon", "windows", "step", "gap", "refit", "history", "season", "cold"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
                 raise ConfigError(f"{name} must be a whole number, not {value!r}")
-        for name, least in (("horizon", 1), ("windows", 1), ("gap", 0), ("refit", 0)):
+        for name, least in (("horizon", 1), ("windows", 1), ("gap", 0), ("refit", 0), ("cold", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, not {getattr(self, name)}")
         for name in ("step", "history", "season"):
@@ -61,6 +64,10 @@ class Plan:
     def fits_at(self, window: int) -> bool:
         """Is the model fitted anew at this window, or only updated?"""
         return window == 0 or (self.refit > 0 and window % self.refit == 0)
+
+    def afresh_at(self, window: int) -> bool:
+        """Is it fitted without looking at the window before?"""
+        return window == 0 or (self.refit > 0 and window % (self.refit * self.cold) == 0)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ pytest.importorskip("prophet")
 pytest.importorskip("lightgbm")
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = {"naive", "seasonal_naive", "arima", "sarima", "prophet", "boosted", "lstm", "gru"}
+FAMILIES = {"naive", "seasonal_naive", "arima", "sarima", "auto_arima", "prophet", "boosted", "lstm", "gru"}
 
 
 @pytest.mark.slow
