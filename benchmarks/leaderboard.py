@@ -16,7 +16,19 @@ from typing import Any
 
 from record import record, shared_data
 
-FAMILIES = ("naive", "seasonal_naive", "ets", "theta", "arima", "sarima", "prophet", "boosted", "lstm", "gru")
+FAMILIES = (
+    "naive",
+    "seasonal_naive",
+    "ets",
+    "theta",
+    "arima",
+    "sarima",
+    "auto_arima",
+    "prophet",
+    "boosted",
+    "lstm",
+    "gru",
+)
 METRICS = ("mase", "rmsse", "wape", "smape", "bias", "wql", "coverage")
 SHOWN = ("model", *METRICS, "fit_s", "predict_s", "peak_mb", "series", "failed")
 READING = (

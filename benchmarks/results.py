@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-ORDER = ("grocery", "covariates", "hourly", "latency", "latency_cuda", "backtest", "panel", "startup")
+ORDER = (
+    "grocery",
+    "covariates",
+    "hourly",
+    "arima_speed",
+    "arima_accuracy",
+    "arima_store",
+    "latency",
+    "latency_cuda",
+    "backtest",
+    "panel",
+    "startup",
+)
 BEGIN, END = "<!-- grocery -->", "<!-- end -->"
 HEAD = """# Results
 
