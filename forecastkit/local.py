@@ -100,7 +100,7 @@ class Series:
 
 
 @final
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class LocalFitted(Fitted):
     """parameters: [N, P], one row a series in the recipe's own order; a row of NaN is forecast by the baseline."""
 

@@ -31,7 +31,7 @@ PAIRS = 2  # Fourier terms that stand for a longer one
 
 
 @final
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class ArimaFitted(Fitted):
     """ARIMA models of all series of a panel.
 
@@ -109,6 +109,8 @@ class ArimaFitted(Fitted):
     def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
         """Estimate again on `panel`, each series from its present coefficients: quicker, and nearly always the same.
 
+        `panel` is all that is to be learned from, older periods too: unlike `update`, nothing is joined to it.
+
         `auto_arima` searches on from the orders it has. With series that are new, all begin afresh.
         """
         if not self.recipe.compiled or set(as_panel(panel).ids) - set(self.history.ids):
@@ -118,8 +120,10 @@ class ArimaFitted(Fitted):
     def diagnostics(self) -> dict[str, Any]:
         """How the estimation of each series went, as columns: `pandas.DataFrame(fitted.diagnostics())`.
 
-        order and seasonal_order that were fitted; converged; starts, the climbs begun; tried, the models compared; llf,
-        log L of the differenced series; aicc; sigma, of the noise; reason, empty where all is usual.
+        order and seasonal_order that were fitted; fourier, pairs of waves that stand for the season; constant, whether
+        there is one; boxcox, lambda of the transform, on whose scale llf, aicc and sigma are (1 for none); converged;
+        starts, the climbs begun; tried, the models compared; llf, log L of the differenced series; aicc; sigma, of the
+        noise; reason, empty where all is usual.
         """
         self._only_compiled("diagnostics")
         rows = self.parameters
@@ -129,6 +133,9 @@ class ArimaFitted(Fitted):
             "unique_id": list(self.history.ids),
             "order": [tuple(o) for o in orders[:, :3].tolist()],
             "seasonal_order": [tuple(o) for o in orders[:, 3:].tolist()],
+            "fourier": rows[:, est.PAIRS].astype(int),
+            "constant": rows[:, est.CONSTANT] > 0,
+            "boxcox": rows[:, est.LAMBDA],
             "converged": rows[:, est.CONVERGED] > 0,
             "starts": rows[:, est.STARTS].astype(int),
             "tried": rows[:, est.TRIED].astype(int),

@@ -11,6 +11,8 @@ from forecastkit.arima.forecaster import LONGEST, PAIRS, FixedOrder
 from forecastkit.errors import ConfigError
 from forecastkit.forecaster import Trial
 
+_USUAL = (0, 1, 1)
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -22,36 +24,39 @@ class SARIMA(FixedOrder):
     9 and 10.
 
     order: (p, d, q), autoregressive terms, differences, moving average terms.
-    seasonal_order: (P, D, Q), the same at the distance of a season.
+    seasonal_order: (P, D, Q), the same at the distance of a season; None takes (0, 1, 1), or Fourier terms where the
+        season has more than 24 periods.
     trend: 'n' none, 'c' constant, 't' linear, 'ct' both, of the differenced series; None takes 'c' without
         differences, else 'n'.
     fourier: pairs of sine and cosine that stand for the season instead of `seasonal_order`; 0 for none, None takes 2
-        for seasons of more than 24 periods (weeks of a year).
+        for seasons of more than 24 periods (weeks of a year) unless `seasonal_order` is given.
     engine: 'compiled', or 'statsmodels' for that library one series at a time.
     season: periods in a season; None takes the panel's.
 
-    >>> SARIMA(order=(1, 0, 1), season=12).seasonal_order
-    (0, 1, 1)
+    >>> SARIMA(seasonal_order=(1, 0, 1), season=12).order
+    (1, 0, 1)
     """
 
     name: ClassVar[str] = "sarima"
 
     order: tuple[int, int, int] = (1, 0, 1)
-    seasonal_order: tuple[int, int, int] = (0, 1, 1)
+    seasonal_order: tuple[int, int, int] | None = None
     trend: str | None = None
     fourier: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("order", "seasonal_order"):
-            object.__setattr__(self, field, sarimax.check_order(field, getattr(self, field)))
+        object.__setattr__(self, "order", sarimax.check_order("order", self.order))
+        if self.seasonal_order is not None:
+            object.__setattr__(self, "seasonal_order", sarimax.check_order("seasonal_order", self.seasonal_order))
         sarimax.check_trend(self.trend)
         if self.fourier is not None and self.fourier < 0:
             raise ConfigError(f"fourier must be at least 0 pairs, or none for automatic, not {self.fourier}")
 
     def design(self, season: int) -> sarimax.Design:
-        pairs = (PAIRS if season > LONGEST else 0) if self.fourier is None else min(self.fourier, season // 2)
-        seasonal = (0, 0, 0) if pairs or season == 1 else self.seasonal_order
+        waves = season > LONGEST and self.seasonal_order is None
+        pairs = (PAIRS if waves else 0) if self.fourier is None else min(self.fourier, season // 2)
+        seasonal = (0, 0, 0) if pairs or season == 1 else self.seasonal_order or _USUAL
         trend = sarimax.usual_trend(self.order[1] + seasonal[1]) if self.trend is None else self.trend
         return sarimax.Design(self.order, seasonal, season, trend, pairs)
 
