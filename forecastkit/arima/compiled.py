@@ -71,7 +71,7 @@ class _Cache(caching.FunctionCache):
 
 @lru_cache(maxsize=1)
 def _announce() -> None:
-    logger.warning("compiling the ARIMA core, once on this machine: this takes about a minute")
+    logger.warning("compiling the ARIMA core, once on this machine: this takes a minute or two")
 
 
 class _Linking:
