@@ -41,10 +41,10 @@ TOLERANCE = 3e-4
 MOST_STARTS = 6
 _ITERATIONS = 60
 _LONGEST_STEP = 1.0  # radians
-_TRIAL_STEPS = 3  # of each start, before the best of them is followed
+_TRIAL_STEPS = 2  # of each start, before the best of them is followed
 _MERGED = 0.03  # of every partial autocorrelation
 _PATIENCE = 1.0  # log L a coefficient beyond three that a climb may be behind and is still followed: ridges bend
-_MARGIN, _TRUST = 0.2, 3.0  # log L, and multiple of what is promised, that a climb may still make up
+_MARGIN, _TRUST = 0.1, 1.5  # log L, and multiple of what is promised, that a climb may still make up
 
 # Partial autocorrelations to begin with, of 1 - a B - ...; a moving average takes them with the sign turned.
 _SHORT = np.array([[-0.5, 0.0], [0.2, 0.2], [0.8, 0.0], [0.6, 0.35], [0.85, -0.5]])
@@ -62,12 +62,16 @@ class Bench(NamedTuple):
     vectors: np.ndarray  # [9, k]
     matrices: np.ndarray  # [5, k, k]
     starts: np.ndarray  # [MOST_STARTS, k + 1] the best points of the grid, with their sum of squares last
+    aside: np.ndarray  # [MOST_STARTS, 5 (k + 1) + k^2] climbs that wait to be gone on with
     best: np.ndarray  # [2, k] free numbers and coefficients of the best maximum so far
-    outcome: np.ndarray  # of the last climb or fit: whether it converged, and how many climbs were begun
+    outcome: np.ndarray  # the fields below, of the climb that stands here
 
 
 X, C, GRADIENT, OLD_X, OLD_GRADIENT, STEP, TRIAL, MOVED, BEND = range(9)
 SLOPE, INFORMATION, CURVATURE, DAMPED, OLD_INFORMATION = range(5)
+# REACHED: log L at X · KNOWN: whether OLD_X is the point before it · STANDS: the evaluation that it was, of so many
+CONVERGED, REACHED, DAMPING, KNOWN, STANDS, EVALUATIONS, BEGUN = range(7)
+_OF_A_CLIMB = 5  # fields, and as many vectors, that are laid aside with it
 
 
 @driver
@@ -79,35 +83,30 @@ def bench_for(n, columns, r, k):
         np.zeros((9, k)),
         np.zeros((5, side, side)),
         np.zeros((MOST_STARTS, k + 1)),
+        np.zeros((MOST_STARTS, _OF_A_CLIMB * (k + 1) + k * k)),
         np.zeros((2, k)),
-        np.zeros(2),
+        np.zeros(7),
     )
 
 
-BENCH_TYPE = types.NamedTuple((ROOM_TYPE, TABLE, CUBE, TABLE, TABLE, VECTOR), Bench)
-CONVERGED, BEGUN = range(2)
+BENCH_TYPE = types.NamedTuple((ROOM_TYPE, TABLE, CUBE, TABLE, TABLE, TABLE, VECTOR), Bench)
 
 
-@by_name(types.float64, ORDER_TYPE, TABLE, types.int64, BENCH_TYPE, types.float64, types.int64)
+@by_name(types.void, ORDER_TYPE, TABLE, types.int64, BENCH_TYPE, types.float64, types.int64)
 def climb(order, columns, regressors, bench, target, most):
-    """log L at the maximum that is reached from `bench.vectors[X]`, which moves there; in `most` steps at most.
-
-    Given up when it can't reach `target` any more.
-    """
-    k, vectors, matrices = count(order), bench.vectors, bench.matrices
-    value = _evaluate(order, columns, regressors, bench)
-    bench.outcome[CONVERGED] = 0.0
-    if value == -np.inf:
-        return value
-    damping, known = 1e-3, False
+    """Go on with the climb that stands in `bench`, `most` steps at most, until it can't reach `target` any more."""
+    k, vectors, matrices, outcome = count(order), bench.vectors, bench.matrices, bench.outcome
+    if outcome[CONVERGED] or outcome[REACHED] == -np.inf:
+        return
     for _ in range(most):
-        _bend(k, vectors, matrices, known)
+        value, damping = outcome[REACHED], outcome[DAMPING]
+        _bend(k, vectors, matrices, outcome[KNOWN] == 1.0)
         promise = _step(k, vectors, matrices, damping)
         if promise < TOLERANCE:
-            bench.outcome[CONVERGED] = 1.0
-            return value
+            outcome[CONVERGED] = 1.0
+            return
         if value + _MARGIN + _TRUST * promise < target:
-            return value
+            return
         for i in range(k):
             vectors[TRIAL, i] = vectors[X, i]
             vectors[OLD_GRADIENT, i] = vectors[GRADIENT, i]
@@ -115,29 +114,72 @@ def climb(order, columns, regressors, bench, target, most):
             for j in range(k):
                 matrices[OLD_INFORMATION, i, j] = matrices[INFORMATION, i, j]
         new = _evaluate(order, columns, regressors, bench)
+        close = promise < 100 * TOLERANCE
         if new >= value - 1e-9:
             gain = (new - value) / promise
-            damping = damping * 0.1 if gain > 0.7 else (damping if gain > 0.2 else damping * 4.0)
-            damping = max(damping, 1e-7)
-            known = True
+            outcome[DAMPING] = max(damping * (0.1 if gain > 0.7 else (1.0 if gain > 0.2 else 4.0)), 1e-7)
             put(vectors[TRIAL, :k], vectors[OLD_X, :k])
-            if new - value < 1e-9 and promise < 100 * TOLERANCE:
-                bench.outcome[CONVERGED] = 1.0
-                return new
-            value = new
+            outcome[REACHED], outcome[KNOWN], outcome[STANDS] = new, 1.0, outcome[EVALUATIONS]
+            if new - value < 1e-9 and close:
+                outcome[CONVERGED] = 1.0
+                return
         else:  # back, and with a shorter step
-            for i in range(k):
-                vectors[X, i] = vectors[TRIAL, i]
-                vectors[GRADIENT, i] = vectors[OLD_GRADIENT, i]
-                for j in range(k):
-                    matrices[INFORMATION, i, j] = matrices[OLD_INFORMATION, i, j]
-            coefficients(order, vectors[X, :k], vectors[C, :k], matrices[SLOPE], vectors[BEND])
-            known = False
-            damping = max(damping * 10.0, 1e-2)
-            if damping > 1e7:
-                bench.outcome[CONVERGED] = 1.0 if promise < 100 * TOLERANCE else 0.0
-                break
-    return value
+            _turn_back(order, vectors, matrices)
+            outcome[KNOWN], outcome[DAMPING] = 0.0, max(damping * 10.0, 1e-2)
+            if outcome[DAMPING] > 1e7:
+                outcome[CONVERGED] = 1.0 if close else 0.0
+                return
+
+
+@kernel
+def _turn_back(order, vectors, matrices):
+    k = count(order)
+    for i in range(k):
+        vectors[X, i] = vectors[TRIAL, i]
+        vectors[GRADIENT, i] = vectors[OLD_GRADIENT, i]
+        for j in range(k):
+            matrices[INFORMATION, i, j] = matrices[OLD_INFORMATION, i, j]
+    coefficients(order, vectors[X, :k], vectors[C, :k], matrices[SLOPE], vectors[BEND])
+
+
+@by_name(types.void, ORDER_TYPE, TABLE, types.int64, BENCH_TYPE)
+def begin(order, columns, regressors, bench):
+    """A climb from `bench.vectors[X]`."""
+    outcome = bench.outcome
+    outcome[CONVERGED], outcome[DAMPING], outcome[KNOWN] = 0.0, 1e-3, 0.0
+    outcome[REACHED] = _evaluate(order, columns, regressors, bench)
+    outcome[STANDS] = outcome[EVALUATIONS]
+
+
+@kernel
+def _lay_aside(k, bench, row):
+    _exchange(k, bench, bench.aside[row], True)
+
+
+@kernel
+def _take_up(k, bench, row):
+    _exchange(k, bench, bench.aside[row], False)
+
+
+@kernel
+def _exchange(k, bench, kept, out):
+    """The climb that stands in `bench` to a row of numbers, or back."""
+    at = 0
+    for i in range(_OF_A_CLIMB):
+        at = _exchange_row(bench.vectors[i, :k], kept, at, out)
+    for i in range(k):
+        at = _exchange_row(bench.matrices[INFORMATION, i, :k], kept, at, out)
+    _exchange_row(bench.outcome[:_OF_A_CLIMB], kept, at, out)
+
+
+@kernel
+def _exchange_row(x, kept, at, out):
+    for i in range(len(x)):
+        if out:
+            kept[at + i] = x[i]
+        else:
+            x[i] = kept[at + i]
+    return at + len(x)
 
 
 @by_name(types.float64, ORDER_TYPE, TABLE, types.int64, BENCH_TYPE, types.int64)
@@ -146,46 +188,57 @@ def fit(order, columns, regressors, bench, starts):
 
     Coefficients stand in `bench.best`, and the likelihood's room holds the maximum.
     """
-    k, room = count(order), bench.room
-    bench.outcome[CONVERGED], bench.outcome[BEGUN] = 1.0, 0.0
+    k, outcome, waiting = count(order), bench.outcome, bench.starts
+    outcome[CONVERGED], outcome[BEGUN] = 1.0, 0.0
     if k == 0:
-        return log_likelihood(order, bench.best[1, :0], columns, regressors, room, False)
+        return log_likelihood(order, bench.best[1, :0], columns, regressors, bench.room, False)
     found = _grid(order, columns, regressors, bench, starts)
-    for start in range(found if found > 1 else 0):
-        put(bench.starts[start, :k], bench.vectors[X, :k])
-        value = climb(order, columns, regressors, bench, -np.inf, _TRIAL_STEPS)
-        put(bench.vectors[X, :k], bench.starts[start, :k])
-        bench.starts[start, k] = -value
-    if found > 1:
-        _sort(bench.starts, found, k)
-    best, settled = -np.inf, 0.0
     for start in range(found):
-        if start and _merged(bench.starts[start], bench.best[0], k):
+        put(waiting[start, :k], bench.vectors[X, :k])
+        begin(order, columns, regressors, bench)
+        climb(order, columns, regressors, bench, -np.inf, _TRIAL_STEPS)
+        _lay_aside(k, bench, start)
+        waiting[start, k] = bench.outcome[REACHED]
+    best, settled, stands = -np.inf, 0.0, 0.0
+    for _ in range(found):
+        start = 0
+        for other in range(found):
+            if waiting[other, k] > waiting[start, k]:
+                start = other
+        waiting[start, k] = -np.inf
+        _take_up(k, bench, start)
+        if best > -np.inf and _merged(bench.vectors[X], bench.best[0], k):
             continue
-        put(bench.starts[start, :k], bench.vectors[X, :k])
-        value = climb(order, columns, regressors, bench, best - _PATIENCE * max(k - 3, 0), _ITERATIONS)
-        if value > best:
-            best, settled = value, bench.outcome[CONVERGED]
-            put(bench.vectors[X, :k], bench.best[0, :k])
-            put(bench.vectors[C, :k], bench.best[1, :k])
-    log_likelihood(order, bench.best[1, :k], columns, regressors, room, False)
-    bench.outcome[CONVERGED], bench.outcome[BEGUN] = settled, found
+        climb(order, columns, regressors, bench, best - _PATIENCE * max(k - 3, 0), _ITERATIONS)
+        if outcome[REACHED] > best:
+            best, settled, stands = outcome[REACHED], outcome[CONVERGED], outcome[STANDS]
+            _note_best(k, bench)
+    if stands != outcome[EVALUATIONS]:
+        log_likelihood(order, bench.best[1, :k], columns, regressors, bench.room, False)
+    outcome[CONVERGED], outcome[BEGUN] = settled, found
     return best
+
+
+@kernel
+def _note_best(k, bench):
+    put(bench.vectors[X, :k], bench.best[0, :k])
+    put(bench.vectors[C, :k], bench.best[1, :k])
 
 
 @kernel
 def refit(order, columns, regressors, bench, c, target):
     """The same from the coefficients `c` (overwritten), such as those of an earlier window or a smaller model."""
-    k = count(order)
-    bench.outcome[CONVERGED], bench.outcome[BEGUN] = 1.0, 1.0
+    k, outcome = count(order), bench.outcome
+    outcome[CONVERGED], outcome[BEGUN] = 1.0, 1.0
     if k == 0:
         return log_likelihood(order, bench.best[1, :0], columns, regressors, bench.room, False)
     free_numbers(order, c, bench.vectors[X, :k])
-    value = climb(order, columns, regressors, bench, target, _ITERATIONS)
-    put(bench.vectors[X, :k], bench.best[0, :k])
-    put(bench.vectors[C, :k], bench.best[1, :k])
-    log_likelihood(order, bench.best[1, :k], columns, regressors, bench.room, False)
-    return value
+    begin(order, columns, regressors, bench)
+    climb(order, columns, regressors, bench, target, _ITERATIONS)
+    _note_best(k, bench)
+    if outcome[STANDS] != outcome[EVALUATIONS]:
+        log_likelihood(order, bench.best[1, :k], columns, regressors, bench.room, False)
+    return outcome[REACHED]
 
 
 @kernel
@@ -194,6 +247,7 @@ def _evaluate(order, columns, regressors, bench):
     k, room, vectors, matrices = count(order), bench.room, bench.vectors, bench.matrices
     c, slope = vectors[C, :k], matrices[SLOPE]
     coefficients(order, vectors[X, :k], c, slope, vectors[BEND])
+    bench.outcome[EVALUATIONS] += 1.0
     value = log_likelihood(order, c, columns, regressors, room, True)
     if not np.isfinite(value):
         return -np.inf
@@ -288,17 +342,6 @@ def _merged(one, other, k):
         if abs(np.sin(one[i]) - np.sin(other[i])) > _MERGED:
             return False
     return True
-
-
-@kernel
-def _sort(table, rows, column):
-    """Rows in ascending order of a column."""
-    for i in range(1, rows):
-        j = i
-        while j > 0 and table[j, column] < table[j - 1, column]:
-            for a in range(column + 1):
-                table[j, a], table[j - 1, a] = table[j - 1, a], table[j, a]
-            j -= 1
 
 
 @kernel
