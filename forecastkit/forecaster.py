@@ -269,6 +269,12 @@ class Fitted(ABC):
         fitted: Fitted = self.recipe.fit(panel, horizon=horizon)
         return fitted
 
+    def compile(
+        self, variant: str = "auto", *, batch: Sequence[int] = (1,), threads: int = 1, levels: Sequence[float] = ()
+    ) -> Any:
+        """A predictor that takes arrays and no tables, where the model has one."""
+        raise ConfigError(f"{self.recipe.name} has no compiled predictor; gru and lstm have one")
+
     def _updated(self, history: Panel) -> Self:
         """This model on another history; a subclass with one entry a series picks its own along."""
         return replace(self, history=history)

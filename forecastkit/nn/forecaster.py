@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
 from forecastkit import baseline
@@ -18,12 +17,17 @@ from forecastkit.data.panel import Floats, Panel, ranges
 from forecastkit.errors import ConfigError, StoreError, closest
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State, Trial
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
-from forecastkit.nn.network import LEVELS, Network, Shape
+from forecastkit.nn.network import LEVELS, Network, Shape, at_levels
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan, resolve
 from forecastkit.nn.training import train
 from forecastkit.nn.windows import Windows
 
+if TYPE_CHECKING:
+    from forecastkit.nn.predictor import Predictor
+
+BUCKETS = (1, 8, 64, 512)  # series of one call of a compiled predictor
+SERVED = (0.1, 0.5, 0.9)  # levels that it gives
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
@@ -45,6 +49,24 @@ class RecurrentFitted(Fitted):
         mean, grid = (sum(part) / len(found) for part in zip(*found, strict=True))
         lowest = baseline.lowest(baseline.demand(self.history), self.history.offsets)[:, None]
         return np.maximum(mean, lowest), np.maximum(at_levels(grid, levels), lowest[..., None])
+
+    def compile(
+        self,
+        variant: str = "auto",
+        *,
+        batch: Sequence[int] = BUCKETS,
+        threads: int = 1,
+        levels: Sequence[float] = SERVED,
+    ) -> Predictor:
+        """A predictor of the trained horizon that takes arrays: see `nn.predictor`.
+
+        variant: eager, bf16 (cells in bfloat16), onnx, onnx-int8 (lstm alone), cudagraph; auto is cudagraph on a GPU,
+        else onnx. batch: sizes of call to prepare for. threads: of ONNX Runtime in one call. Raises `FitError` where
+        the variant moves the error of the forecasts, `MissingExtraError` without ONNX.
+        """
+        from forecastkit.nn.predictor import Predictor
+
+        return Predictor.of(self, variant, batch, threads, levels)
 
     def state(self) -> State:
         arrays = {
@@ -109,18 +131,6 @@ def _widened(grid: Tensor, carried: Tensor) -> Tensor:
     return middle + carried.sign() * torch.hypot(grid - middle, carried)
 
 
-def at_levels(grid: Floats, levels: tuple[float, ...]) -> Floats:
-    """Quantiles at any `levels` from those at the trained ones, [N, H, T] -> [N, H, Q].
-
-    Straight lines over the normal quantile function, also beyond both ends, so that more extreme levels lie further
-    out and none cross.
-    """
-    known, wanted = ndtri(np.array(LEVELS)), ndtri(np.array(levels))
-    left = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, len(known) - 2)
-    share = (wanted - known[left]) / (known[left + 1] - known[left])
-    return grid[..., left] + share * (grid[..., left + 1] - grid[..., left])
-
-
 def build(plan: Plan, shape: Shape, panel: Panel, seed: int) -> Network:
     """A fresh network for the covariates and calendar of `panel`; the global generator is left as it was."""
     calendar = calendar_features(panel.calendar, panel.ends[:1], plan.yearly).shape[1]
@@ -160,7 +170,7 @@ class RecurrentForecaster(Forecaster):
     season: int | None = None
     scaling: str = "auto"
     training: Training = field(default_factory=Training)
-    seeds: int = 3
+    seeds: int = 1
     seed: int = 0
     device: str = "auto"
 

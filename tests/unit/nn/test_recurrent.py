@@ -16,8 +16,7 @@ from forecastkit.forecaster import State
 from forecastkit.models import restore
 from forecastkit.models.gru import GRU
 from forecastkit.models.lstm import LSTM
-from forecastkit.nn.forecaster import at_levels
-from forecastkit.nn.network import LEVELS
+from forecastkit.nn.network import LEVELS, at_levels
 from forecastkit.nn.options import Training
 
 QUICK = Training(steps=40, batch=32, checks=4, refit=False)
