@@ -73,6 +73,12 @@ def test_ocsb_is_that_of_pmdarima(lags: int, raw: float, log: float) -> None:
     assert differences.ocsb_critical(12) == pytest.approx(-1.8029627911815704)
 
 
+@pytest.mark.parametrize("n", [16, 17, 18])
+def test_ocsb_has_no_statistic_where_the_values_are_too_few(n: int) -> None:
+    y = np.random.default_rng(n).normal(size=n)
+    assert differences._ocsb(y, 12, 1, np.zeros((6, 400))) == (np.inf, 0.0)
+
+
 def test_the_level_is_differenced_as_often_as_it_must_be() -> None:
     noise = np.random.default_rng(1).normal(size=200)
     once, twice = noise.cumsum(), (noise + 0.5).cumsum().cumsum()
