@@ -17,6 +17,8 @@ from forecastkit.arima.compiled import driver, kernel
 from forecastkit.arima.differences import plain_differences, seasonal_differences
 from forecastkit.arima.estimation import (
     CONSTANT,
+    FEWER_TERMS,
+    GOOD,
     LOG_LIKELIHOOD,
     REASON,
     STEADY,
@@ -144,7 +146,9 @@ def search_one(limits, series, desk, hint, row):
         row[TRIED] = 1.0
         return
     data = Data(terms, columns, plain_terms, plain_columns, observed - lost(base))
-    constants = (False, limits.constant and d + D < 2)  # must there be one, may there
+    # Of a level without a constant the covariates would have to be the cause.
+    most = limits.constant and d + D < 2
+    constants = (most and d + D == 0 and limits.known + pairs > 0, most)
     _begin(trail, base, constants[0])
     if limits.stepwise:
         _first_models(limits, base, constants, data, desk, hint)
@@ -154,6 +158,8 @@ def search_one(limits, series, desk, hint, row):
     _finish(data, desk, row)
     note_regression(terms if trail.best[7] == 1 else plain_terms, asked, room, row)
     row[TRIED] = trail.scores[1]
+    if row[REASON] == GOOD and limits.P + limits.Q > 0 and not seasonal:
+        row[REASON] = FEWER_TERMS
 
 
 @kernel
