@@ -176,6 +176,11 @@ class Fitted(ABC):
     failures: Mapping[str, str] = field(default_factory=dict)
     trained_on: str = ""
 
+    @property
+    def trained_horizon(self) -> int | None:
+        """The horizon that the model was fitted for, where that makes a difference to it."""
+        return None
+
     def __repr__(self) -> str:
         """Short: the recipe and what it was fitted on."""
         return f"{type(self).__name__}({self.recipe!r} on {self.history!r})"

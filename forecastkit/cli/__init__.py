@@ -10,7 +10,7 @@ import traceback
 import click
 
 from forecastkit import __version__, errors
-from forecastkit.cli import backtest, check, datasets, export, fit, forecast, models
+from forecastkit.cli import backtest, bench, check, datasets, export, fit, forecast, models
 
 COMMANDS = (
     check.command,
@@ -18,6 +18,7 @@ COMMANDS = (
     fit.command,
     forecast.command,
     export.command,
+    bench.command,
     models.command,
     datasets.command,
 )

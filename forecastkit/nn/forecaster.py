@@ -41,6 +41,11 @@ class RecurrentFitted(Fitted):
 
     networks: tuple[Network, ...]
 
+    @property
+    def trained_horizon(self) -> int:
+        """Steps of the head."""
+        return self.networks[0].plan.horizon
+
     def _updated(self, history: Panel) -> Self:
         return replace(self, history=_newest(history, self.networks[0].plan), failures=baseline.unseen(history))
 

@@ -38,7 +38,7 @@ def test_help_speaks_and_ends_with_an_example(command, name: str) -> None:
 def test_the_example_of_the_help_runs(command, example: str) -> None:
     if example.startswith("forecast "):
         assert command("fit", "dataset:demo", "-m", "seasonal_naive", "-o", "models/naive").code == 0
-    if example.startswith("export "):
+    if example.startswith(("export ", "bench ")):
         pytest.importorskip("onnxruntime")
         assert command("fit", "dataset:demo", "-m", "gru:training.steps=2,hidden=8", "-o", "models/gru").code == 0
     done = command(*shlex.split(example))
