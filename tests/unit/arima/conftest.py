@@ -13,8 +13,18 @@ from forecastkit.errors import MissingExtraError
 @pytest.fixture(scope="session")
 def m3_monthly() -> list[Floats]:
     """Every 20th series."""
+    return _every(20)
+
+
+@pytest.fixture(scope="session")
+def m3_monthly_widely() -> list[Floats]:
+    """Every fourth series."""
+    return _every(4)
+
+
+def _every(step: int) -> list[Floats]:
     try:
         panel = datasets.load("m3_monthly")
     except MissingExtraError as error:
         pytest.skip(str(error))
-    return [np.array(panel.series(i)[:-18]) for i in range(0, len(panel), 20)]
+    return [np.array(panel.series(i)[:-18]) for i in range(0, len(panel), step)]

@@ -33,13 +33,16 @@ def reference_llf(order: Order, y: Floats) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "share"),
-    [(AIRLINE, 0.99), (USUAL, 0.98), (Order(0, 1, 2, 0, 0, 0, 1), 0.99), (Order(2, 1, 1, 1, 0, 1, 12), 0.95)],
+    [(AIRLINE, 0.99), (USUAL, 0.99), (Order(0, 1, 2, 0, 0, 0, 1), 0.99), (Order(2, 1, 1, 1, 0, 1, 12), 0.95)],
     ids=str,
 )
-def test_the_maximum_is_as_high_as_that_of_statsmodels(order: Order, share: float, m3_monthly: list[Floats]) -> None:
-    """In every 20th M3 series, so that 0.98 of 72 allows one; 300 series and more orders: benchmarks/arima.py."""
-    rows = fit(order, *m3_monthly)
-    ahead = rows[:, est.LOG_LIKELIHOOD] - np.array([reference_llf(order, y) for y in m3_monthly])
+def test_the_maximum_is_as_high_as_that_of_statsmodels(
+    order: Order, share: float, m3_monthly: list[Floats], m3_monthly_widely: list[Floats]
+) -> None:
+    """In every 20th M3 series, but for the usual order, whose share is so near the bound that more must be asked."""
+    series = m3_monthly if order != USUAL else m3_monthly_widely
+    rows = fit(order, *series)
+    ahead = rows[:, est.LOG_LIKELIHOOD] - np.array([reference_llf(order, y) for y in series])
     assert np.mean(ahead >= -0.1) >= share
 
 
