@@ -61,11 +61,24 @@ def build(cls: type[T], options: Mapping[str, Any], *, where: str = "") -> T:
     for name in options:
         if name not in known:
             raise ConfigError(
-                f"{where} has no option {name!r}{closest(name, known) or '.'} Options: {', '.join(known) or 'none'}"
+                f"{where} has no option {name!r}{_nearest(name, known) or '.'} Options: {', '.join(known) or 'none'}"
             )
     if missing := [n for n in known if n not in options and _required(cls, n)]:
         raise ConfigError(f"{where} needs {', '.join(missing)}")
     return cls(**{name: _fit(value, known[name], f"{where}: {name}") for name, value in options.items()})
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    """The option that was meant, also one of a packed value: `max_p` is `bounds.max_p`."""
+    inner = [
+        f"{outer}.{field.name}"
+        for outer, hint in known.items()
+        for kind in (hint, *typing.get_args(hint))
+        if dataclasses.is_dataclass(kind)
+        for field in dataclasses.fields(kind)
+    ]
+    exact = [path for path in inner if path.rpartition(".")[2] == name]
+    return f", did you mean {exact[0]!r}?" if exact else closest(name, [*known, *inner])
 
 
 def _required(cls: type[Any], name: str) -> bool:

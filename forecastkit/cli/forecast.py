@@ -70,6 +70,13 @@ def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:
         static=history.static.names,
         available=flags["available"],
     )
+    present = set(newer.ids)
+    absent = [name for name in history.ids if name not in present]
+    if absent:
+        names = ", ".join(absent[:3]) + (" and so on" if len(absent) > 3 else "")
+        console.say(
+            f"{len(absent):,} of {len(history):,} series are not in {flags['data']} and get no forecast: {names}"
+        )
     return fitted.update(newer)
 
 

@@ -37,7 +37,8 @@ def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None =
 def _check(table: pa.Table, columns: Columns, known: Covariates) -> None:
     for name in (columns.time, *known.names):
         if name not in table.column_names:
-            raise ColumnError(name, table.column_names, role="future")
+            how = f".rename(columns={{...: {name!r}}})" if name == columns.time else ""
+            raise ColumnError(name, table.column_names, role="future", option=how)
 
 
 def _block(table: pa.Table, known: Covariates) -> Floats:

@@ -301,3 +301,15 @@ def test_the_example_stands_on_a_line_of_its_own_in_the_help(command) -> None:
     lines = command("backtest", "--help").out.splitlines()
     assert any(line.strip().startswith("Example: forecastkit backtest") for line in lines)
     assert not any("\\b" in line for line in lines)
+
+
+def test_series_that_are_not_in_newer_data_are_named(command, tmp_path: Path) -> None:
+    ds = pd.date_range("2024-01-01", periods=30)
+    rows = pd.concat([pd.DataFrame({"unique_id": name, "ds": ds, "y": range(30)}) for name in "abc"])
+    rows.to_csv(tmp_path / "all.csv", index=False)
+    rows[rows.unique_id == "b"].to_csv(tmp_path / "one.csv", index=False)
+    assert command("fit", tmp_path / "all.csv", "-m", "naive", "-o", tmp_path / "model").code == 0
+    done = command("forecast", tmp_path / "model", "-h", "2", "--data", tmp_path / "one.csv")
+    assert "2 of 3 series are not in" in done.err
+    assert "get no forecast: a, c" in done.err
+    assert set(pd.read_csv(io.StringIO(done.out)).unique_id) == {"b"}
