@@ -177,6 +177,11 @@ class Fitted(ABC):
     trained_on: str = ""
 
     @property
+    def device(self) -> str:
+        """Where forecasts are computed."""
+        return "cpu"
+
+    @property
     def trained_horizon(self) -> int | None:
         """The horizon that the model was fitted for, where that makes a difference to it."""
         return None

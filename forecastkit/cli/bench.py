@@ -8,8 +8,8 @@ import click
 
 from forecastkit.cli import console, options
 
-_SHOWN = ("variant", "batch", "n", "load_s", "first_ms", "p50_ms", "p90_ms", "p99_ms", "cpu_ms", "per_s", "peak_mb",
-          "parity", "cost_per_million", "contended")  # fmt: skip
+_SHOWN = ("variant", "horizon", "batch", "n", "load_s", "first_ms", "p50_ms", "p90_ms", "p99_ms", "cpu_ms", "per_s",
+          "peak_mb", "parity", "cost_per_million", "contended")  # fmt: skip
 _SPARE = ("peak_mb", "cost_per_million", "first_ms", "load_s", "n", "parity", "p99_ms")
 
 
@@ -71,7 +71,7 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     fitted = restore(model)
     load_s = time.perf_counter() - begun
     asked = {name: flags[name] for name in ("scenario", "batch", "seconds", "budget_ms", "price")}
-    load = harness.Load(**asked, horizon=flags["horizon"] or fitted.trained_horizon or 28)
+    load = harness.Load(**asked, horizon=flags["horizon"])
     chosen, refused = harness.subjects(fitted, load, flags["variant"], flags["threads"])
     import_s = harness.import_seconds(fitted.recipe.name)
     chosen = [replace(subject, load_s=subject.load_s + load_s, import_s=import_s) for subject in chosen]
@@ -86,8 +86,11 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
         console.say(f"{variant} left out: {reason}")
     if as_json or output != "-":
         found = [row.as_dict() for row in rows]
-        console.print_json({"rows": found, "left_out": refused, "machine": machine(), "versions": versions()}, output)
+        console.print_json(
+            {"rows": found, "left_out": refused, "price": load.price, "machine": machine(), "versions": versions()},
+            output,
+        )
     else:
-        title = f"{fitted.recipe.name}, {load.scenario}, horizon {load.horizon}; milliseconds of wall-clock and of CPU"
+        title = f"{fitted.recipe.name}, {load.scenario}; milliseconds of wall-clock and of CPU"
         cells = [[row.as_dict()[name] for name in _SHOWN] for row in rows]
         console.print_table(_SHOWN, cells, title=title, spare=_SPARE)

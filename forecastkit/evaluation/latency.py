@@ -25,12 +25,13 @@ from threadpoolctl import threadpool_limits
 
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError, FitError, MissingExtraError
-from forecastkit.execution import peak_mb
+from forecastkit.execution import peak_mb, use_threads
 from forecastkit.forecaster import Fitted
 
 SCENARIOS = ("single", "multi", "server", "offline")
 COMPILED = ("eager", "bf16", "onnx", "onnx-int8", "cudagraph")
 _FOR_P99 = 1000  # samples, below which there is no 99th percentile
+_USUAL = 28  # periods ahead of a model that was fitted for none
 _BUSY = 1.5  # times the quickest call at which the median speaks of a busy machine
 _WARM = 5  # calls before the first that counts
 _TURN_S = 0.05  # of one subject before the next has its turn
@@ -45,8 +46,8 @@ Call = Callable[[], Any]
 class Load:
     """What is asked: the scenario, items a call (8 and 64 for multi), and for how many seconds each row is measured.
 
-    budget_ms: of the 99th percentile in `server` · price: of an hour of one core, in any currency · horizon: of models
-    that have none of their own.
+    budget_ms: of the 99th percentile in `server` · price: of an hour of one core, in any currency · horizon: of `frame`
+    and `panel`; None is the one that the model was fitted for, or 28 · calls: at least, of each row.
     """
 
     scenario: str = "single"
@@ -54,7 +55,8 @@ class Load:
     seconds: float = 3.0
     budget_ms: float = 50.0
     price: float = 0.05
-    horizon: int = 28
+    calls: int = 3
+    horizon: int | None = None
 
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:
@@ -79,6 +81,7 @@ class Row:
     model: str
     variant: str
     scenario: str
+    horizon: int
     batch: int
     threads: int
     device: str
@@ -109,6 +112,7 @@ class Subject:
     model: str
     variant: str
     prepare: Callable[[int], Call]
+    horizon: int = 1
     load_s: float = 0.0
     import_s: float | None = None
     threads: int = 1
@@ -132,12 +136,14 @@ def subjects(
         except (ConfigError, MissingExtraError, FitError) as error:
             refused[variant] = str(error)
     if not found:
-        raise ConfigError(f"nothing to measure: {'; '.join(refused.values())}")
+        raise ConfigError(f"nothing to measure: {'; '.join(dict.fromkeys(refused.values()))}")
     return found, refused
 
 
 def _plain(fitted: Fitted, load: Load, threads: int) -> Iterator[Subject]:
     panel, name = fitted.history, fitted.recipe.name
+    horizon = load.horizon or fitted.trained_horizon or _USUAL
+    device = fitted.device
 
     def frame(batch: int) -> Call:
         table = _many(fitted, batch).to_frame()
@@ -146,17 +152,17 @@ def _plain(fitted: Fitted, load: Load, threads: int) -> Iterator[Subject]:
 
         def call() -> Any:
             new = fitted.update(Panel.from_frame(table, freq=panel.freq, available=available, **roles))
-            return new.predict(load.horizon, future=_plan(new, load.horizon)).to_frame()
+            return new.predict(horizon, future=_plan(new, horizon)).to_frame()
 
         return call
 
     def arrays(batch: int) -> Call:
         new = fitted.update(_many(fitted, batch))
-        future = _plan(new, load.horizon)
-        return lambda: new.predict(load.horizon, future=future)
+        future = _plan(new, horizon)
+        return lambda: new.predict(horizon, future=future)
 
-    yield Subject(name, "frame", frame, threads=threads)
-    yield Subject(name, "panel", arrays, threads=threads)
+    yield Subject(name, "frame", frame, horizon, threads=threads, device=device)
+    yield Subject(name, "panel", arrays, horizon, threads=threads, device=device)
 
 
 def _compiled(fitted: Fitted, variant: str, threads: int) -> Subject:
@@ -169,9 +175,16 @@ def _compiled(fitted: Fitted, variant: str, threads: int) -> Subject:
         arrays = predictor.arrays(own.history, _plan(own, predictor.horizon))
         return lambda: predictor(arrays)
 
-    device = "cuda" if variant == "cudagraph" else "cpu"
-    parity = predictor.parity.largest
-    return Subject(fitted.recipe.name, variant, prepare, seconds, None, threads, device, parity)
+    return Subject(
+        fitted.recipe.name,
+        variant,
+        prepare,
+        predictor.horizon,
+        load_s=seconds,
+        threads=threads,
+        device=predictor.device,
+        parity=predictor.parity.largest,
+    )
 
 
 def _many(fitted: Fitted, count: int) -> Panel:
@@ -205,7 +218,7 @@ def measure(
         if progress:
             progress(k, len(groups), f"{', '.join(subject.variant for subject in group)}: {size:,} a call")
         # Threads of the libraries below that wait for work burn the time that is measured.
-        with threadpool_limits(max(subject.threads for subject in group)):
+        with threadpool_limits(group[0].threads), use_threads(group[0].threads):
             found = [_served(group[0], load, size)] if load.scenario == "server" else list(_in_turn(group, load, size))
         yield from found
 
@@ -244,10 +257,11 @@ class _Timings:
 
 def _in_turn(chosen: Sequence[Subject], load: Load, size: int) -> Iterator[Row]:
     timings = [_Timings.of(subject, size) for subject in chosen]
-    for _ in range(max(int(load.seconds / _TURN_S), 3)):
-        for timing in timings:
-            if sum(timing.wall) < load.seconds or len(timing.wall) < 3:
-                timing.turn(_TURN_S)
+    wanting = list(timings)
+    while wanting:
+        for timing in wanting:
+            timing.turn(_TURN_S)
+        wanting = [t for t in timings if sum(t.wall) < load.seconds or len(t.wall) < load.calls]
     for subject, timing in zip(chosen, timings, strict=True):
         per_s = size * len(timing.wall) / sum(timing.wall)
         yield _row(subject, load, size, timing, np.array(timing.wall), timing.cpu_s / len(timing.wall), per_s)
@@ -256,11 +270,14 @@ def _in_turn(chosen: Sequence[Subject], load: Load, size: int) -> Iterator[Row]:
 def _row(
     subject: Subject, load: Load, size: int, timing: _Timings, wall: NDArray[Any], cpu_s: float, per_s: float
 ) -> Row:
+    """`cpu_s` is that of one call, of one item of a server."""
+    items = 1 if load.scenario == "server" else size
     p50, p90, p95, p99 = 1e3 * np.percentile(wall, [50, 90, 95, 99])
     return Row(
         model=subject.model,
         variant=subject.variant,
         scenario=load.scenario,
+        horizon=subject.horizon,
         batch=size,
         threads=subject.threads,
         device=subject.device,
@@ -276,7 +293,7 @@ def _row(
         per_s=per_s,
         peak_mb=peak_mb(),
         parity=subject.parity,
-        cost_per_million=cpu_s / size * 1e6 / 3600 * load.price,
+        cost_per_million=cpu_s / items * 1e6 / 3600 * load.price,
         contended=bool(p50 > _BUSY * 1e3 * wall.min()),
     )
 
@@ -291,15 +308,15 @@ def _served(subject: Subject, load: Load, most: int) -> Row:
     for _ in range(_RATES if high > least else 0):
         rate = (low + high) / 2 if low else high / 2
         waits, cpu_s = _arrivals({size: t.call for size, t in ready.items()}, rate, seconds)
-        if 1e3 * np.percentile(waits, 99) <= load.budget_ms:
+        if 1e3 * np.percentile(waits, 99, method="higher") <= load.budget_ms:
             low, best = rate, (rate, waits, cpu_s)
         else:
             high = rate
         if low > 0.9 * high or high < least:
             break
     if best is None:  # not even a lonely item is answered in time
-        waits = np.array([_timed(ready[1].call) for _ in range(20)])
-        best = (0.0, waits, float(waits.mean()))
+        cpu, waits = time.process_time(), np.array([_timed(ready[1].call) for _ in range(20)])
+        best = (0.0, waits, (time.process_time() - cpu) / len(waits))
     return replace(_row(subject, load, most, ready[1], best[1], best[2], best[0]), contended=False)
 
 
@@ -357,10 +374,10 @@ class Choice:
 def select_variant(fitted: Fitted, *, p99_ms: float, batch: int = 1, seconds: float = 3.0) -> Choice:
     """The cheapest variant for a million forecasts whose 99th percentile at `batch` series is within `p99_ms`.
 
-    All that can be compiled here are measured; `refused` says of each other why not. Where none is quick enough it says
-    what would help next.
+    All that can be compiled here are measured, for so many `seconds` and until there are calls enough for a 99th
+    percentile; `refused` says of each other why not. Where none is quick enough it says what would help next.
     """
-    load = Load("single" if batch == 1 else "multi", (batch,), seconds=seconds, horizon=1)
+    load = Load("single" if batch == 1 else "multi", (batch,), seconds=seconds, calls=_FOR_P99)
     chosen, refused = subjects(fitted, load, COMPILED)
     rows = tuple(measure(chosen, load, batch))
     tail = {row.variant: row.p99_ms or row.p95_ms for row in rows}

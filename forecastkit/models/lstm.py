@@ -28,7 +28,7 @@ class LSTM(RecurrentForecaster):
     patch: periods of one recurrent step; None is the season, or the largest divisor of a long one up to 24.
     season: periods in a season; None takes the panel's.
     scaling: linear scales each window by its spread; log squeezes it first, for demand whose promotions multiply; auto
-        is log where covariates are known ahead and demand is never negative.
+        is log where covariates are known ahead and demand is never negative; ensemble lets the networks take turns.
     training: steps, batch, learning rate, early stopping and precision, see `Training`.
     seeds: networks that are trained, each from first weights of its own; their forecasts are averaged.
     seed: of the first weights and of the windows that are drawn, counted up from one network to the next.

@@ -36,7 +36,7 @@ def write(predictor: Predictor, place: Path) -> None:
     """Write `place`, replacing a bundle that stands there; any other folder is left alone."""
     if not isinstance(predictor.run, Session):
         raise ConfigError(f"only an onnx variant can be exported, this is {predictor.variant}: compile('onnx') first")
-    if place.exists() and not (place / _MANIFEST).is_file() and (not place.is_dir() or any(place.iterdir())):
+    if place.exists() and not _ours(place):
         raise StoreError(f"{place} exists and is no bundle: choose another folder")
     script = resources.files("forecastkit.nn").joinpath("edge.py").read_bytes()
     files = {"model.onnx": predictor.run.model, "calendar.npz": _calendar(predictor), "predict.py": script}
@@ -45,6 +45,18 @@ def write(predictor: Predictor, place: Path) -> None:
     with replacing(place) as fresh:
         for name, content in (files | {_MANIFEST: manifest.encode()}).items():
             write_bytes(fresh / name, content)
+
+
+def _ours(place: Path) -> bool:
+    """Whether a folder is empty, or holds a bundle and nothing else."""
+    if not place.is_dir():
+        return False
+    names = {entry.name for entry in place.iterdir()}
+    try:
+        manifest = json.loads((place / _MANIFEST).read_text()) if names else {"files": []}
+        return names <= {_MANIFEST, *manifest["files"]} and (not names or "model.onnx" in manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _manifest(predictor: Predictor) -> dict[str, Any]:
@@ -77,8 +89,8 @@ def _calendar(predictor: Predictor) -> bytes:
     history: Panel = predictor.fitted.history
     plan, first = predictor.fitted.networks[0].plan, int(history.ends.min()) + 1
     span = history.calendar.times(np.array([first, first + 1000])).astype("M8[s]").astype(np.int64)
-    years = int(1000 * 365.25 * 86400 * _YEARS / (span[1] - span[0]))
-    periods = first + np.arange(min(max(years, 4 * plan.horizon), _MOST) + int(np.ptp(history.ends)))
+    wanted = int(1000 * 365.25 * 86400 * _YEARS / (span[1] - span[0]))
+    periods = first + np.arange(min(max(wanted, 4 * plan.horizon), _MOST) + int(np.ptp(history.ends)))
     buffer = io.BytesIO()
     times = history.calendar.times(periods).astype("M8[s]")
     np.savez_compressed(buffer, times=times, features=calendar_features(history.calendar, periods, plan.yearly))

@@ -1,8 +1,9 @@
 """Forecast with numpy and onnxruntime alone: python predict.py < request.json > forecast.json
 
 A request is {"y": [[...], ...], "start": "2024-06-01"}: demand of each series up to its end, null where it is not
-known, and the first period to be forecast, one for all or a list. Where manifest.json names columns: "known" with a
-row for each given period and the horizon after it, "past" with one for each given period, "static" with one a series.
+known, and the first period to be forecast, one for all or a list, with Z at the end where manifest.json has a zone, as
+times are in UTC then. Where it names columns: "known" with a row for each given period and the horizon after it, "past"
+with one for each given period, "static" with one a series.
 """
 
 import json
@@ -29,37 +30,69 @@ class Bundle:
 
     def predict(self, y: Any, start: Any, known: Any = None, past: Any = None, static: Any = None) -> Any:
         """Mean [B, H] and quantiles [B, H, Q] at the manifest's levels."""
-        history, horizon, count = self.manifest["history"], self.manifest["horizon"], len(y)
-        first = self._first(np.broadcast_to(np.array(start, "M8[s]"), count), horizon)
+        history, horizon = self.manifest["history"], self.manifest["horizon"]
+        lengths = [len(one) for one in y] if isinstance(y, list) and all(isinstance(one, list) for one in y) else []
+        need(
+            lengths and min(lengths), "y must be a list of series, each a list of numbers with null where none is known"
+        )
+        rows = [np.array(one, float) for one in y]
+        usual = [float(np.nanmean(one)) if (~np.isnan(one)).any() else 0.0 for one in rows]
+        ahead = self._rows(known, "known", [n + horizon for n in lengths])
+        for name, column in zip(
+            self._names("known"), np.stack([a[-horizon:] for a in ahead], -1).swapaxes(0, 1), strict=True
+        ):
+            need(not np.isnan(column).any(), f"known has no {name} for some period of the horizon")
         given = {
-            "y": newest(y, history),
-            "known": self._rows(known, "known", history + horizon, count),
-            "past": self._rows(past, "past", history, count),
-            "static": self._coded(static, "static", count),
-            "calendar": self.features[first[:, None] + np.arange(horizon)],
+            "y": newest(rows, history),
+            "known": newest(ahead, history + horizon),
+            "past": newest(self._rows(past, "past", lengths), history),
+            "static": self._table(static, "static", len(lengths)),
+            "calendar": self.features[self._first(start, len(lengths))[:, None] + np.arange(horizon)],
+            "usual": np.array(usual),
         }
-        return self.session.run(None, {entry.name: given[entry.name] for entry in self.session.get_inputs()})
+        found = self.session.run(None, {entry.name: given[entry.name] for entry in self.session.get_inputs()})
+        return found[0], np.maximum.accumulate(found[1], axis=-1)
 
-    def _first(self, start: Any, horizon: int) -> Any:
+    def _first(self, start: Any, count: int) -> Any:
         """Where each first period stands in the calendar."""
-        first = np.searchsorted(self.times, start).clip(max=len(self.times) - horizon)
-        if (self.times[first] != start).any():
-            sys.exit(f"start must be a period from {self.times[0]} to {self.times[-horizon]}, not {start.tolist()}")
+        texts = [start] * count if isinstance(start, str) else list(start)
+        need(len(texts) == count, f"start must be one text or one a series, {count}, not {len(texts)}")
+        if self.manifest["zone"]:
+            need(all(text.endswith("Z") for text in texts), "start must be in UTC and say so with a Z at its end")
+        begun, horizon = np.array([text.removesuffix("Z") for text in texts], "M8[s]"), self.manifest["horizon"]
+        first = np.searchsorted(self.times, begun).clip(max=len(self.times) - horizon)
+        known = f"start must be a period from {self.times[0]} to {self.times[-horizon]}, not {texts}"
+        need((self.times[first] == begun).all(), known)
         return first
 
-    def _rows(self, rows: Any, role: str, periods: int, count: int) -> Any:
-        if not self.manifest["columns"][role]:
-            return np.empty((count, periods, 0))
-        return newest([self._coded(series, role, 0) for series in rows or [None]], periods)
+    def _names(self, role: str) -> list[str]:
+        return [column["name"] for column in self.manifest["columns"][role]]
 
-    def _coded(self, rows: Any, role: str, count: int) -> Any:
+    def _rows(self, rows: Any, role: str, lengths: list[int]) -> list[Any]:
+        """A table of the role for each series, as long as it must be."""
+        if not self._names(role):
+            return [np.empty((n, 0)) for n in lengths]
+        need(
+            rows is not None and len(rows) == len(lengths), f"{role} must have the columns {self._names(role)} a series"
+        )
+        return [self._table(own, role, n) for own, n in zip(rows, lengths, strict=True)]
+
+    def _table(self, rows: Any, role: str, count: int) -> Any:
         """Numbers as they are, texts as their codes, -1 for a text that the model has never seen."""
         columns = self.manifest["columns"][role]
-        if columns and (rows is None or np.shape(rows)[-1] != len(columns)):
-            sys.exit(f"{role} must have the columns {[column['name'] for column in columns]}")
+        if not columns:
+            return np.empty((count, 0))
+        named = f"{role} must have the columns {self._names(role)}"
+        need(rows is not None and all(len(row) == len(columns) for row in rows), named)
+        need(len(rows) == count, f"{role} must have {count} rows of {self._names(role)}, not {len(rows)}")
         table = [{text: k for k, text in enumerate(column["texts"] or ())} for column in columns]
-        coded = [[t.get(v, -1) if t else v for t, v in zip(table, row, strict=True)] for row in rows or ()]
-        return np.array(coded, float).reshape(-1 if columns else count, len(columns))
+        return np.array([[t.get(v, -1) if t else v for t, v in zip(table, row, strict=True)] for row in rows], float)
+
+
+def need(good: Any, what: str) -> None:
+    """End with one sentence where a request is not good."""
+    if not good:
+        sys.exit(what)
 
 
 def newest(series: Any, periods: int) -> Any:

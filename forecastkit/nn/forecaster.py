@@ -43,6 +43,11 @@ class RecurrentFitted(Fitted):
     networks: tuple[Network, ...]
 
     @property
+    def device(self) -> str:
+        """Of the weights."""
+        return str(next(self.networks[0].parameters()).device)
+
+    @property
     def trained_horizon(self) -> int:
         """Steps of the head."""
         return self.networks[0].plan.horizon
@@ -198,6 +203,8 @@ class RecurrentForecaster(Forecaster):
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}{closest(value, allowed)}")
+        if self.scaling == "ensemble" and self.seeds < 2:
+            raise ConfigError("scaling='ensemble' takes turns from network to network: give it seeds=2 or more")
 
     def needs(self, train: Panel) -> int:
         return 1 if train.lengths.max() >= _LEAST else _LEAST

@@ -28,8 +28,9 @@ class Arrays(NamedTuple):
     """What a forecast is made from; B series that end at their cutoffs, T periods of history, H ahead.
 
     y: [B, T] demand, NaN where nothing is known and before a series begins · known: [B, T + H, K] · past: [B, T, P] ·
-    static: [B, S]; numbers as they are and codes of texts · calendar: [B, H, C] of `calendar_features`, float32. A role
-    that the model has no columns of is empty: [B, T + H, 0] and so on.
+    static: [B, S]; numbers as they are and codes of texts · calendar: [B, H, C] of `calendar_features`, float32 ·
+    usual: [B] mean of all that was ever seen, believed after T periods of nothing. A role that the model has no columns
+    of is empty: [B, T + H, 0] and so on.
     """
 
     y: NDArray[np.float64]
@@ -37,10 +38,12 @@ class Arrays(NamedTuple):
     past: NDArray[np.float64]
     static: NDArray[np.float64]
     calendar: NDArray[np.float32]
+    usual: NDArray[np.float64]
 
     def rows(self, part: slice) -> Arrays:
         """Some of the series."""
-        return Arrays(self.y[part], self.known[part], self.past[part], self.static[part], self.calendar[part])
+        y, known, past, static = self.y[part], self.known[part], self.past[part], self.static[part]
+        return Arrays(y, known, past, static, self.calendar[part], self.usual[part])
 
 
 def arrays_of(panel: Panel, plan: Plan, demand: Doubles, future: Doubles | None) -> Arrays:
@@ -54,8 +57,10 @@ def arrays_of(panel: Panel, plan: Plan, demand: Doubles, future: Doubles | None)
     ahead = panel.ends[:, None] + 1 + np.arange(H)  # [N, H]
     periods, place = np.unique(ahead, return_inverse=True)
     calendar = calendar_features(panel.calendar, periods, plan.yearly)[place.reshape(ahead.shape)]
+    seen = np.add.reduceat(~np.isnan(demand), panel.offsets[:-1], dtype=np.int64)
+    usual = np.add.reduceat(np.nan_to_num(demand), panel.offsets[:-1]) / np.maximum(seen, 1)
     static = panel.static.values if plan.static.sizes else np.empty((n, 0))
-    return Arrays(placed(demand, panel.lengths, T), known, past, np.array(static, float), calendar)
+    return Arrays(placed(demand, panel.lengths, T), known, past, np.array(static, float), calendar, usual)
 
 
 class Standardise(nn.Module):
@@ -98,7 +103,7 @@ class Graph(nn.Module):
         self.register_buffer("before", before, persistent=False)  # [H, J]
 
     def forward(
-        self, y: Tensor, known: Tensor, past: Tensor, static: Tensor, calendar: Tensor
+        self, y: Tensor, known: Tensor, past: Tensor, static: Tensor, calendar: Tensor, usual: Tensor
     ) -> tuple[Tensor, Tensor]:
         seen = ~torch.isnan(y)
         demand = torch.where(seen, y, 0.0)
@@ -106,7 +111,8 @@ class Graph(nn.Module):
         mean, grid = torch.zeros((), dtype=y.dtype), torch.zeros((), dtype=y.dtype)
         for network in cast(Iterable[Network], self.networks):
             shift, units = _size(demand, seen, centred=not network.plan.log)
-            output = network(self._batch(demand, seen, shift, units, blocks, calendar))
+            scale = shift, units, (usual[:, None] - shift) / units
+            output = network(self._batch(demand, seen, scale, blocks, calendar))
             mean = mean + (output.mean.double() * units + shift)
             grid = grid + (output.quantiles.double() * units[..., None] + shift[..., None])
         lowest = torch.where((demand < 0).any(-1, keepdim=True), -torch.inf, 0.0)
@@ -114,12 +120,16 @@ class Graph(nn.Module):
         return torch.maximum(mean / self.count, lowest), quantiles
 
     def _batch(
-        self, demand: Tensor, seen: Tensor, shift: Tensor, units: Tensor, blocks: tuple[Tensor, ...], calendar: Tensor
+        self,
+        demand: Tensor,
+        seen: Tensor,
+        scale: tuple[Tensor, ...],
+        blocks: tuple[Tensor, ...],
+        calendar: Tensor,
     ) -> Batch:
-        known, past, static = blocks
+        (shift, units, prior), (known, past, static) = scale, blocks
         first = self.plan.context - self.plan.lookback
-        scaled = torch.where(seen, (demand - shift) / units, 0.0)
-        y, count = scaled.float(), seen.sum(-1, keepdim=True).clamp(min=1)
+        y = torch.where(seen, (demand - shift) / units, 0.0).float()
         return Batch(
             y=y[:, first:],
             seen=seen[:, first:],
@@ -127,7 +137,7 @@ class Graph(nn.Module):
             past=past[:, first:],
             static=static,
             calendar=calendar,
-            prior=(scaled.sum(-1, keepdim=True) / count).float(),
+            prior=prior.float(),
             base=(shift / units).float(),
             lags=y[:, self.before],
             lags_seen=seen[:, self.before],

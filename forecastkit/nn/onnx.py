@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import os
@@ -36,7 +37,7 @@ def exported(graph: Graph) -> bytes:
     with _EXPORTING, warnings.catch_warnings(), _quiet("torch.onnx"), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
-            graph,
+            copy.deepcopy(graph).cpu(),
             example,
             dynamo=True,
             input_names=INPUTS,
@@ -71,7 +72,7 @@ def _example(graph: Graph) -> tuple[torch.Tensor, ...]:
     T, H = plan.context, plan.horizon
     shapes = ((T,), (T + H, len(plan.known.sizes)), (T, len(plan.past.sizes)), (len(plan.static.sizes),))
     doubles = [torch.ones((2, *shape), dtype=torch.float64) for shape in shapes]
-    return (*doubles, torch.zeros((2, H, graph.calendar)))
+    return (*doubles, torch.zeros((2, H, graph.calendar)), torch.ones(2, dtype=torch.float64))
 
 
 def quantised(model: bytes) -> bytes:

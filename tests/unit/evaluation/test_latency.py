@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecastkit import create
+from forecastkit import create, execution
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError
 from forecastkit.evaluation import latency
@@ -60,7 +60,19 @@ def test_a_row_counts_calls_and_puts_percentiles_in_order(naive):
     assert (row.p99_ms is None) == (row.n < 1000)
     assert row.cpu_ms > 0
     assert set(Row.__dataclass_fields__) == {
-        *("model", "variant", "scenario", "batch", "threads", "device", "n", "import_s", "load_s", "first_ms"),
+        *(
+            "model",
+            "variant",
+            "scenario",
+            "horizon",
+            "batch",
+            "threads",
+            "device",
+            "n",
+            "import_s",
+            "load_s",
+            "first_ms",
+        ),
         *("p50_ms", "p90_ms", "p95_ms", "p99_ms", "cpu_ms", "per_s", "peak_mb", "parity", "cost_per_million"),
         "contended",
     }
@@ -95,6 +107,41 @@ def test_a_server_answers_in_batches_and_stops_where_the_budget_is_passed(monkey
     assert 0 < row.per_s <= 8 / 0.004  # no more than full batches without a pause
     assert max(kept.sizes) == 8
     assert np.percentile(kept.sizes, 50) > 1
+
+
+def busy(seconds):
+    """A model that burns so much CPU for each item."""
+
+    def prepare(batch):
+        def call():
+            until = time.process_time() + seconds * batch
+            while time.process_time() < until:
+                pass
+
+        return call
+
+    return Subject("busy", "panel", prepare)
+
+
+def test_an_item_costs_the_same_in_every_scenario(monkeypatch):
+    monkeypatch.setattr(latency, "_RATE_S", 0.2)
+    (multi,) = measure([busy(0.001)], Load("multi", (8,), seconds=0.2), 1)
+    (server,) = measure([busy(0.001)], Load("server", (8,), budget_ms=100), 1)
+    assert multi.cost_per_million == pytest.approx(0.001 * 1e6 / 3600 * 0.05, rel=0.3)
+    # A batch of a server is filled up to the next prepared size, and waiting costs a little.
+    assert 0.7 * multi.cost_per_million < server.cost_per_million < 4 * multi.cost_per_million
+
+
+def test_kernels_get_as_many_threads_as_the_row_says():
+    seen = []
+    subject = Subject("spy", "panel", lambda _: lambda: seen.append(execution.threads()), threads=1)
+    list(measure([subject], Load(seconds=0.01), 1))
+    assert set(seen) == {1}
+
+
+def test_rows_forecast_the_horizon_that_a_network_was_fitted_for(gru):
+    rows = list(measure(subjects(gru, Load(), ["panel", "eager"])[0], Load(seconds=0.02), 3))
+    assert {row.horizon for row in rows} == {5}
 
 
 def test_a_server_that_is_always_too_slow_has_no_rate(monkeypatch):

@@ -134,6 +134,12 @@ def test_the_manifest_says_what_the_columns_are_and_sums_each_file(fitted, bundl
         ({"start": "2080-01-01"}, "start must be a period from"),
         ({"known": None}, "known must have the columns"),
         ({"static": [[1, 2]] * 3}, "static must have the columns ['kind']"),
+        ({"static": [["kind 0"]]}, "static must have 3 rows of ['kind'], not 1"),
+        ({"y": [1.0, 2.0]}, "y must be a list of series"),
+        ({"y": []}, "y must be a list of series"),
+        ({"start": ["2024-03-31"]}, "start must be one text or one a series, 3, not 1"),
+        ({"known": [[["fair", 1.0]] * 90] * 3}, "known must have 95 rows of ['event', 'price'], not 90"),
+        ({"known": [[["fair", None]] * 95] * 3}, "known has no price for some period of the horizon"),
     ],
 )
 def test_the_script_says_what_a_request_lacks(bundle, request_, change, words):
@@ -148,6 +154,7 @@ def test_a_bundle_is_replaced_and_another_folder_left_alone(fitted, bundle, tmp_
     predictor.export(bundle)
     assert json.loads((bundle / "manifest.json").read_text())["levels"] == [0.1, 0.5, 0.9]
     (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(StoreError, match="is no bundle"):
         predictor.export(tmp_path)
     with pytest.raises(ConfigError, match="only an onnx variant"):

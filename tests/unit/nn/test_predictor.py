@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -133,8 +135,48 @@ def test_a_variant_that_moves_the_error_is_refused(fitted, monkeypatch):
 
     real = predictor._run
     monkeypatch.setattr(predictor, "_run", lambda *a: Wrong(real(*a).graph))
-    with pytest.raises(FitError, match="changes the error of the forecasts by"):
+    with pytest.raises(FitError, match="changes the forecasts by"):
         fitted.compile("bf16")
+
+
+def test_wrong_quantiles_are_refused_and_so_is_what_cannot_be_held_out(panel, monkeypatch):
+    class Wrong(predictor.Eager):
+        def __call__(self, arrays):
+            mean, quantiles = super().__call__(arrays)
+            return mean, quantiles - 0.3 * np.abs(quantiles)
+
+    real = predictor._run
+    monkeypatch.setattr(predictor, "_run", lambda *a: Wrong(real(*a).graph))
+    whole = GRU(hidden=8, lookback=14, training=Training(steps=0)).fit(panel, horizon=60)  # beyond what is kept
+    for fitted in (whole, GRU(hidden=8, training=Training(steps=0)).fit(panel, horizon=H)):
+        with pytest.raises(FitError, match="changes the forecasts by"):
+            fitted.compile("eager")
+
+
+@pytest.mark.parametrize("closed", [15, 21, 40])
+@pytest.mark.parametrize("scaling", ["linear", "log"])
+def test_after_a_long_stock_out_both_believe_in_what_was_usual(panel, closed, scaling):
+    out = panel.available.copy()
+    for end in panel.offsets[1:]:
+        out[end - closed : end] = False
+    shut = replace(panel, available=out)
+    fitted = GRU(hidden=8, lookback=21, scaling=scaling, training=QUICK).fit(shut, horizon=H)
+    future = np.zeros((4, H, 3))
+    same(fitted.compile("eager").predict(future=future), fitted.predict(H, levels=(0.1, 0.5, 0.9), future=future))
+    assert (fitted.predict(H, future=future).mean > 0).all()
+
+
+def test_all_of_a_graph_is_on_the_device_of_the_network(fitted):
+    away = replace(fitted, networks=tuple(copy.deepcopy(n).to("meta") for n in fitted.networks))
+    graph = predictor.graph_of(away, (0.5,))
+    assert {t.device.type for t in (*graph.parameters(), *graph.buffers())} == {"meta"}
+
+
+def test_rounding_never_crosses_quantiles():
+    ds = pd.date_range("2024-01-01", periods=60)
+    flat = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": ds, "y": 7.3}))
+    compiled = GRU(hidden=8, training=QUICK).fit(flat, horizon=H).compile("eager", levels=np.linspace(0.01, 0.99, 60))
+    assert (np.diff(compiled.predict().quantiles, axis=-1) >= 0).all()
 
 
 def test_unknown_variants_and_sizes_are_refused(fitted):

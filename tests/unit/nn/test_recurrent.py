@@ -107,6 +107,11 @@ def test_an_ensemble_scales_its_networks_in_turn(panel):
     assert sorted(network.plan.log for network in fitted.networks) == [False, False, True]
 
 
+def test_an_ensemble_of_one_is_refused():
+    with pytest.raises(ConfigError, match="give it seeds=2 or more"):
+        small(scaling="ensemble")
+
+
 def test_later_networks_are_trained_where_nothing_can_be_held_back(panel):
     short = panel.tail(18)
     options = Training(steps=30, batch=16)
