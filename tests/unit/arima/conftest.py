@@ -13,8 +13,19 @@ from forecastkit.errors import MissingExtraError
 @pytest.fixture(scope="session")
 def m3_monthly() -> list[Floats]:
     """Every 20th series."""
+    return every(20)
+
+
+@pytest.fixture(scope="session")
+def more_m3_monthly() -> list[Floats]:
+    """Every 7th series: 204 of them, few of which are in the sample above."""
+    return every(7)
+
+
+def every(step: int) -> list[Floats]:
+    """M3 monthly series without their test part."""
     try:
         panel = datasets.load("m3_monthly")
     except MissingExtraError as error:
         pytest.skip(str(error))
-    return [np.array(panel.series(i)[:-18]) for i in range(0, len(panel), 20)]
+    return [np.array(panel.series(i)[:-18]) for i in range(0, len(panel), step)]
