@@ -122,6 +122,16 @@ def _again(cls: type[ForecastkitError], args: tuple[Any, ...], facts: dict[str, 
 
 def closest(name: str, known: Iterable[str]) -> str:
     """The words ", did you mean 'x'?" for the nearest known name, or nothing."""
-    lower = {k.lower(): k for k in known}
+    found = nearest(name, known)
+    return f", did you mean {found!r}?" if found is not None else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like `name`, whatever the case; of two that differ in case alone the one like it."""
+    lower: dict[str, list[str]] = {}
+    for k in known:
+        lower.setdefault(k.lower(), []).append(k)
     near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.6)
-    return f", did you mean {lower[near[0]]!r}?" if near else ""
+    if not near:
+        return None
+    return max(lower[near[0]], key=lambda k: difflib.SequenceMatcher(None, str(name), k).ratio())

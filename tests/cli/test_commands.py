@@ -93,6 +93,12 @@ def test_forecast_goes_on_from_newer_data(command, demand: Path) -> None:
     assert (frame["mean"] == 99.0).all()
 
 
+def test_an_option_that_stands_inside_another_is_offered_as_it_is_written(command, demand: Path) -> None:
+    done = command("fit", demand, "-m", "auto_arima:max_p=3", "-o", "model")
+    assert done.code == 2
+    assert "did you mean 'bounds.max_p'?" in done.err
+
+
 def test_forecast_says_which_known_columns_are_missing_and_when(command, demand: Path) -> None:
     assert command("fit", demand, "-m", "arima", "--known", "price", "-o", "model").code == 0
     done = command("forecast", "model", "--horizon", "3")
