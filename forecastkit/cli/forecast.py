@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from forecastkit.forecaster import Fitted
 
 
+_FEW = 5  # series that are named where more are meant
 _NAMES = ("id", "time", "target", "available")
 
 
@@ -70,7 +72,19 @@ def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:
         static=history.static.names,
         available=flags["available"],
     )
+    _say_left_out(history.ids, newer.ids, flags["data"])
     return fitted.update(newer)
+
+
+def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> None:
+    """Forecasts are of the series in the newer data: say which of the model's have none."""
+    there = set(newer)
+    absent = [name for name in fitted if name not in there]
+    if absent:
+        names = ", ".join(map(repr, absent[:_FEW])) + (", …" if len(absent) > _FEW else "")
+        console.say(
+            f"no forecast for {len(absent):,} of the model's {len(fitted):,} series, which {source} lacks: {names}"
+        )
 
 
 def _future(fitted: Fitted, flags: dict[str, Any]) -> Any:
