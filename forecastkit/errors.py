@@ -44,12 +44,15 @@ class DataError(ForecastkitError, ValueError):
 
 
 class ColumnError(DataError):
-    """A column is not in the table; carries `column` and the `found` ones."""
+    """A column is not in the table; carries `column` and the `found` ones. What to do: `option`, or other words."""
 
-    def __init__(self, column: str, found: Iterable[str], *, role: str = "", option: str = "") -> None:
+    def __init__(
+        self, column: str, found: Iterable[str], *, role: str = "", option: str = "", remedy: str = ""
+    ) -> None:
         self.column, self.found = column, tuple(map(str, found))
         what = f"no column {column!r}" + (f" for the {role}" if role else "")
-        how = f"; name it with {option}" if option else ""
+        remedy = remedy or (f"name it with {option}" if option else "")
+        how = f"; {remedy}" if remedy else ""
         super().__init__(
             f"{what}{closest(column, self.found) or '.'} Columns found: {', '.join(self.found) or 'none'}{how}"
         )
