@@ -82,8 +82,8 @@ WORKS = (
         FIXED,
         (
             Rival("statsforecast ARIMA", 60, 80),
-            Rival("statsmodels SARIMAX", 20, 600),
-            Rival("statsmodels SARIMAX, tuned", 20),
+            Rival("statsmodels SARIMAX", 60, 600),
+            Rival("statsmodels SARIMAX, tuned", 60),
         ),
     ),
     Work(
@@ -92,7 +92,7 @@ WORKS = (
         24,
         48,
         FIXED,
-        (Rival("statsforecast ARIMA", 12, 400), Rival("statsmodels SARIMAX", 4, 2000)),
+        (Rival("statsforecast ARIMA", 42, 400), Rival("statsmodels SARIMAX", 12, 2000)),
     ),
     Work(
         "stepwise automatic, M3 monthly",
@@ -103,7 +103,7 @@ WORKS = (
         (
             Rival("statsforecast AutoARIMA", 60, 100),
             Rival("statsforecast AutoARIMA, approximation=True", 60),
-            Rival("pmdarima auto_arima", 6, 600),
+            Rival("pmdarima auto_arima", 24, 600),
         ),
     ),
     Work(
@@ -112,7 +112,7 @@ WORKS = (
         24,
         48,
         "auto_arima",
-        (Rival("statsforecast AutoARIMA", 20, 400), Rival("statsforecast AutoARIMA, approximation=True", 12)),
+        (Rival("statsforecast AutoARIMA", 48, 400), Rival("statsforecast AutoARIMA, approximation=True", 12)),
     ),
 )
 IN_THREADS = (WORKS[0], WORKS[2])

@@ -75,7 +75,7 @@ def measured() -> Iterator[Usage]:
         yield usage
     finally:
         usage.seconds, usage.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-        usage.peak_mb = max(0.0, _peak_mb() - before)
+        usage.peak_mb = max(0.0, peak_mb() - before)
 
 
 def _release() -> None:
@@ -99,7 +99,8 @@ def _resident_mb() -> float:
     return _field_mb("VmRSS") or 0.0
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """The most memory that this process has held so far."""
     found = _field_mb("VmHWM")
     if found is not None:
         return found

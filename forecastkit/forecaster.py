@@ -176,6 +176,11 @@ class Fitted(ABC):
     failures: Mapping[str, str] = field(default_factory=dict)
     trained_on: str = ""
 
+    @property
+    def trained_horizon(self) -> int | None:
+        """The horizon that the model was fitted for, where that makes a difference to it."""
+        return None
+
     def __repr__(self) -> str:
         """Short: the recipe and what it was fitted on."""
         return f"{type(self).__name__}({self.recipe!r} on {self.history!r})"
@@ -268,6 +273,12 @@ class Fitted(ABC):
         """The recipe estimated again on `panel`; a `warm` one begins from what it has."""
         fitted: Fitted = self.recipe.fit(panel, horizon=horizon)
         return fitted
+
+    def compile(
+        self, variant: str = "auto", *, batch: Sequence[int] = (1,), threads: int = 1, levels: Sequence[float] = ()
+    ) -> Any:
+        """A predictor that takes arrays and no tables, where the model has one."""
+        raise ConfigError(f"{self.recipe.name} has no compiled predictor; gru and lstm have one")
 
     def _updated(self, history: Panel) -> Self:
         """This model on another history; a subclass with one entry a series picks its own along."""

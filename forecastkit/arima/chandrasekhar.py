@@ -12,14 +12,26 @@ from K = T P Z', F = g_0, L = K, M = -1 / F. The gradient is the reverse mode of
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from forecastkit.arima import linear
 from forecastkit.arima.compiled import kernel
-from forecastkit.arima.initial import BOTH, KAPPA, KAPPA_BAR, PHI, PHI_BAR, first_moments_adjoint
+from forecastkit.arima.initial import BOTH, KAPPA, KAPPA_BAR, PHI, PHI_BAR, Past, first_moments_adjoint
+from forecastkit.arima.orders import reach
 from forecastkit.arima.polynomials import dot
 
 LONG = 60  # lags from which this is cheaper than matrices
+
+
+class Steps(NamedTuple):
+    """What the recursions are given and what they leave behind, step by step."""
+
+    past: Past
+    table: np.ndarray  # [rows_for, r + 1 or more] L of every step in its first n rows, then scratch
+    errors: np.ndarray  # [C, n or more] one-step errors of each column
+    variances: np.ndarray  # [2, n or more] theirs, and M
 
 
 @kernel
@@ -29,12 +41,10 @@ def rows_for(r, n, columns):
 
 
 @kernel
-def whitened(order_r, columns, past, table, errors, variances):
-    """One-step errors of each column into `errors` [C, n] and their variances into `variances` [2, n]; log det.
-
-    table [rows_for, r + 1 or more] keeps L of every step in its first n rows; variances[1] keeps M.
-    """
-    size, n, total = order_r + 1, columns.shape[1], len(columns)
+def whitened(r, columns, steps):
+    """One-step errors of each column and their variances into `steps`; log det."""
+    past, table, errors, variances = steps
+    size, n, total = r + 1, columns.shape[1], len(columns)
     gain, forward = table[n], table[n + 1]
     _start(size, past, gain, table[0])
     variance, change, log_det = past.by_lag[BOTH, 0], -1.0 / past.by_lag[BOTH, 0], 0.0
@@ -118,9 +128,10 @@ def regression(errors, variances, grams, kept, betas, total):
 
 
 @kernel
-def adjoint(order, c, order_r, w, past, table, errors, variances, weight, gradient):
+def adjoint(order, c, w, steps, weight, gradient):
     """Add to `gradient` [k] the derivative of half of -2 log L, `weight` being N / S; errors[0] are those of w."""
-    size, n, by_lag = order_r + 1, len(w), past.by_lag
+    past, table, errors, variances = steps
+    size, n, by_lag = reach(order) + 1, len(w), past.by_lag
     gain, forward = table[n], table[n + 1]
     gain_bar, change_bar, state_bar, scratch = table[n + 2], table[n + 3], table[n + 4], table[n + 5]
     for i in range(size):

@@ -93,22 +93,47 @@ def ocsb(y, m, scratch):
 
 @kernel
 def _ocsb(y, m, lags, scratch):
-    n = len(y) - m - 1
-    both, seasonal, plain = scratch[0], scratch[1], scratch[2]
+    """AICc and t statistic with so many lags; infinite where they can't be told apart."""
+    n, size = len(y) - m - 1, lags + 2
+    if n - lags < size + 3:
+        return np.inf, 0.0
+    gram, root, solution = scratch[4, :36].reshape((6, 6)), scratch[4, 36:72].reshape((6, 6)), scratch[4, 72:78]
+    work, kept = scratch[5, :6], scratch[5, 8:14].view(np.int64)
+    _autoregression(y, m, lags, scratch)
+    for i in range(size + 1):  # both differences, their lags, what is tested
+        for j in range(i + 1):
+            total = 0.0
+            for t in range(lags, n):
+                total += _term(i, t, lags, scratch) * _term(j, t, lags, scratch)
+            gram[i, j] = total
+            gram[j, i] = total
+    found = linear.independent(gram[1:, 1:], size, root, kept)
+    if found < size:
+        return np.inf, 0.0
+    linear.regress(gram[0, 1:], root, kept, found, size, solution)
+    rest, rows = gram[0, 0], n - lags
+    for i in range(size):
+        rest -= solution[i] * gram[0, 1 + i]
+    if not rest > 0.0:
+        return np.inf, 0.0
+    k, inverse = size + 1, _last_of_inverse(root, kept, size, work)
+    aicc = rows * np.log(rest / rows) + 2.0 * k + 2.0 * k * (k + 1) / max(rows - k - 1, 1)
+    return aicc, solution[size - 1] / np.sqrt(rest / (rows - size) * inverse)
+
+
+@kernel
+def _autoregression(y, m, lags, scratch):
+    """Both, the seasonal and the plain differences into scratch[:3]; the first's autoregression, constant last, [3]."""
+    n, both, seasonal, plain = len(y) - m - 1, scratch[0], scratch[1], scratch[2]
     for t in range(len(y) - m):
         seasonal[t] = y[t + m] - y[t]
     for t in range(len(y) - 1):
         plain[t] = y[t + 1] - y[t]
     for t in range(n):
         both[t] = seasonal[t + 1] - seasonal[t]
-    a = scratch[3, : _MOST_LAGS + 1]  # of the autoregression, its constant last
-    a[:] = 0.0
-    size = lags + 2
-    if n - lags < size + 3:
-        return np.inf, 0.0
     gram, root, solution = scratch[4, :36].reshape((6, 6)), scratch[4, 36:72].reshape((6, 6)), scratch[4, 72:78]
     kept = scratch[5, 8:14].view(np.int64)
-    for i in range(lags + 2):  # the autoregression of the differences: target, lags, constant
+    for i in range(lags + 2):  # target, lags, constant
         for j in range(i + 1):
             total = 0.0
             for t in range(lags, n):
@@ -118,57 +143,32 @@ def _ocsb(y, m, lags, scratch):
     found = linear.independent(gram[1:, 1:], lags + 1, root, kept)
     linear.regress(gram[0, 1:], root, kept, found, lags + 1, solution)
     for i in range(lags):
-        a[i] = solution[i]
-    a[_MOST_LAGS] = solution[lags]
-    # Rows of the second regression: both differences, their lags, what is tested.
-    first = lags
-    for i in range(size + 1):
-        for j in range(i + 1):
-            total = 0.0
-            for t in range(first, n):
-                total += _term(i, t, lags, both, seasonal, plain, a) * _term(j, t, lags, both, seasonal, plain, a)
-            gram[i, j] = total
-            gram[j, i] = total
-    found = linear.independent(gram[1:, 1:], size, root, kept)
-    if found < size:
-        return np.inf, 0.0
-    linear.regress(gram[0, 1:], root, kept, found, size, solution)
-    rest, rows = gram[0, 0], n - first
-    for i in range(size):
-        rest -= solution[i] * gram[0, 1 + i]
-    if not rest > 0.0:
-        return np.inf, 0.0
-    # The variance of the last coefficient: column of the inverse by the factor, for wherever the pivots have put it.
-    place = 0
+        scratch[3, i] = solution[i]
+    scratch[3, _MOST_LAGS] = solution[lags]
+
+
+@kernel
+def _last_of_inverse(root, kept, size, work):
+    """Last element on the diagonal of (R'R)^-1, for wherever the pivots have put it."""
+    place, total = 0, 0.0
     while kept[place] != size - 1:
         place += 1
-    inverse = 0.0
-    work = scratch[5, :size]
     for i in range(size):
         work[i] = 1.0 if i == place else 0.0
         for k in range(i):
             work[i] -= root[i, k] * work[k]
         work[i] /= root[i, i]
-        inverse += work[i] * work[i]
-    free = rows - size
-    k = size + 1
-    aicc = rows * np.log(rest / rows) + 2.0 * k + 2.0 * k * (k + 1) / max(rows - k - 1, 1)
-    return aicc, solution[size - 1] / np.sqrt(rest / free * inverse)
+        total += work[i] * work[i]
+    return total
 
 
 @kernel
-def _term(which, t, lags, both, seasonal, plain, a):
-    if which == 0:
-        return both[t]
+def _term(which, t, lags, scratch):
+    """A column of the second regression in period t: target, its lags, and the two levels less the autoregression."""
     if which <= lags:
-        return both[t - which]
-    total = 0.0
-    if which == lags + 1:  # the seasonal difference before this period, less its autoregression
-        total = seasonal[t] - a[_MOST_LAGS]
-        for i in range(lags):
-            total -= a[i] * seasonal[t - 1 - i]
-        return total
-    total = plain[t] - a[_MOST_LAGS]  # the plain difference a season ago
+        return scratch[0, t - which]
+    source = which - lags  # the seasonal difference before this period, or the plain one a season ago
+    total = scratch[source, t] - scratch[3, _MOST_LAGS]
     for i in range(lags):
-        total -= a[i] * plain[t - 1 - i]
+        total -= scratch[3, i] * scratch[source, t - 1 - i]
     return total

@@ -24,7 +24,7 @@ from forecastkit.arima.preparation import (
     TERMS_TYPE,
     Terms,
     lay_columns,
-    newest_part,
+    newest,
     width,
 )
 
@@ -105,20 +105,14 @@ def feasible(order, terms, observed):
 
 
 @driver
-def fit_rows(model, values, offsets, starts, known, season, warm, rows):
-    """Fit each series `values[offsets[i]:offsets[i + 1]]` (NaN where nothing is known) into `rows` [N, L].
-
-    starts: [N] number of each first period · known: [R, F] covariates · season: of Fourier terms and for filling ·
-    warm: [N, L] rows of an earlier fit to begin from, or [0, L].
-    """
-    room = room_for_series(values, offsets, width(model.terms), reach(model.order), count(model.order))
-    for i in range(len(offsets) - 1):
-        first = offsets[i] + newest_part(values[offsets[i] : offsets[i + 1]])
-        last, start = offsets[i + 1], starts[i] + first - offsets[i]
+def fit_rows(model, history, warm, rows):
+    """Fit each series into `rows` [N, L]; `warm` [N, L] are rows of an earlier fit to begin from, or [0, L]."""
+    room = room_for_series(history, width(model.terms), reach(model.order), count(model.order))
+    for i in range(len(rows)):
+        series, first = newest(history, i)
         hint = warm[i] if len(warm) else rows[i, :0]
-        fit_one(model, values[first:last], start, known[first:last], season, room, hint, rows[i])
-        if rows[i, REASON] == GOOD and any_missing(values[offsets[i] : first]):
-            rows[i, REASON] = NEWEST_PART
+        fit_one(model, series, room, hint, rows[i])
+        note_part(history, i, first, rows[i])
 
 
 class SeriesRoom(NamedTuple):
@@ -134,14 +128,14 @@ SERIES_ROOM_TYPE = types.NamedTuple((VECTOR, VECTOR, VECTOR, BENCH_TYPE), Series
 
 
 @driver
-def room_for_series(values, offsets, regressors, r, k):
+def room_for_series(history, regressors, r, k):
     """Work space for the longest and the most gappy of these series."""
-    longest, gaps = 1, 0
+    offsets, longest, gaps = history.offsets, 1, 0
     for i in range(len(offsets) - 1):
         longest = max(longest, offsets[i + 1] - offsets[i])
         missing = 0
         for t in range(offsets[i], offsets[i + 1]):
-            missing += np.isnan(values[t])
+            missing += np.isnan(history.values[t])
         gaps = max(gaps, min(missing, MOST_GAPS))
     columns = 1 + regressors + gaps
     return SeriesRoom(
@@ -150,11 +144,11 @@ def room_for_series(values, offsets, regressors, r, k):
 
 
 @kernel
-def any_missing(y):
-    for t in range(len(y)):
-        if np.isnan(y[t]):
-            return True
-    return False
+def note_part(history, i, first, row):
+    """Say so where gaps before period `first` of the panel's values were left out of series i."""
+    for t in range(history.offsets[i], first):
+        if row[REASON] == GOOD and np.isnan(history.values[t]):
+            row[REASON] = NEWEST_PART
 
 
 @kernel
@@ -172,17 +166,17 @@ def seen(y):
 
 
 @kernel
-def fit_one(model, y, start, known, season, room, hint, row):
+def fit_one(model, series, room, hint, row):
     """Fit one series; `hint` is a row to begin from, or empty."""
-    observed, differ = seen(y)
-    blank_row(row, start)
+    observed, differ = seen(series.y)
+    blank_row(row, series.start)
     order, terms, whole = feasible(model.order, model.terms, observed)
     if not differ or observed - lost(order) < width(terms) + 2:
         row[REASON] = TOO_SHORT if differ or observed == 0 else STEADY
         return
-    gaps, n = len(y) - observed, len(y) - lost(order)
+    gaps, n = len(series.y) - observed, len(series.y) - lost(order)
     columns = room.flat[: (1 + width(terms) + gaps) * n].reshape((1 + width(terms) + gaps, n))
-    lay_columns(y, order, terms, season, start, known, columns, room.level, room.units)
+    lay_columns(series, order, terms, columns, room.level, room.units)
     estimate(order, terms, columns, room, model.starts, hint, row)
     note_regression(terms, model.terms, room, row)
     if row[REASON] == GOOD and not whole:
@@ -254,6 +248,12 @@ def order_of(row):
         int(row[o + 5]),
         int(row[o + 6]),
     )
+
+
+@kernel
+def pairs_of(row, features):
+    """Fourier terms that a row has room for beside so many covariates."""
+    return (len(row) - REGRESSION - 2 - features) // 2
 
 
 @kernel

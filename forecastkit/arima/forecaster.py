@@ -48,7 +48,7 @@ class ArimaFitted(Fitted):
         ahead = _ahead(self.history, horizon, future)
         curved = bool((powers != 1).any())
         mean, deviation = core.forecast(
-            core.curved(demand, powers), ahead, self._pairs, self.parameters, spread=bool(levels) or curved
+            core.curved(demand, powers), ahead, self.parameters, spread=bool(levels) or curved
         )
         lowest = baseline.lowest(demand.values, demand.offsets)  # [N]
         quantiles = baseline.normal_quantiles(mean, deviation, levels, np.full(len(demand), -np.inf))
@@ -101,11 +101,6 @@ class ArimaFitted(Fitted):
                 raise StoreError("the rows of parameters are not of this model: fit again")
         return cls(parameters=rows, **common)
 
-    @property
-    def _pairs(self) -> int:
-        """Fourier terms that the rows have room for."""
-        return (self.parameters.shape[1] - core.row_length(0, len(self.history.known.features))) // 2
-
     def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
         """Estimate again on `panel`, each series from its present coefficients: quicker, and nearly always the same.
 
@@ -152,7 +147,7 @@ class ArimaFitted(Fitted):
         one.
         """
         self._only_compiled("residuals")
-        return core.residuals(self._space(), self._pairs, self.parameters)
+        return core.residuals(self._space(), self.parameters)
 
     def summary(self, series: str) -> Summary:
         """Coefficients of one series with standard errors, information criteria and tests of its residuals."""
@@ -162,7 +157,7 @@ class ArimaFitted(Fitted):
         if series not in self.history.ids:
             raise DataError(f"there is no series {series!r} in this model", series=series)
         i = self.history.ids.index(series)
-        return Summary.of(series, self._space(), i, self._pairs, self.parameters[i], self.history.known.features)
+        return Summary.of(series, self._space(), i, self.parameters[i], self.history.known.features)
 
     def simulate(self, paths: int, horizon: int, seed: int, *, future: Any = None) -> Floats:
         """Paths that demand may take after the history, [N, paths, H], with all the uncertainty that quantiles have.
@@ -182,7 +177,7 @@ class ArimaFitted(Fitted):
         out = np.empty((len(demand), paths, horizon))
         for i, generator in enumerate(np.random.default_rng(seed).spawn(len(demand))):
             draws = generator.standard_normal((paths, horizon))
-            mean, covariance = core.joint(demand, i, ahead[i], self._pairs, self.parameters[i])
+            mean, covariance = core.joint(demand, i, ahead[i], self.parameters[i])
             found = boxcox.back(mean[None] + (draws @ _root(covariance).T)[None], powers[i : i + 1])[0]
             found = np.where(np.isnan(found) & np.isfinite(mean), high[i], found)
             middle = np.median(found, axis=0)
@@ -312,9 +307,8 @@ def _failures(demand: Demand, train: Panel, rows: Floats, horizon: int) -> dict[
     for i in np.flatnonzero(np.isin(codes, (est.TOO_SHORT, est.NO_LIKELIHOOD))):
         count = f"{observed[i]} observed values, " if codes[i] == est.TOO_SHORT else ""
         failures[train.ids[i]] = count + est.REASONS[codes[i]]
-    pairs = (rows.shape[1] - core.row_length(0, demand.known.shape[1])) // 2
     again = demand.offsets[:-1, None] + np.arange(horizon) % np.diff(demand.offsets)[:, None]  # [N, H]
-    mean, _ = core.forecast(core.curved(demand, powers), demand.known[again], pairs, rows, spread=False)
+    mean, _ = core.forecast(core.curved(demand, powers), demand.known[again], rows, spread=False)
     mean = boxcox.back(mean, powers)
     low, high = reach(demand.values, demand.offsets)
     inside = (mean >= low[:, None]) & (mean <= high[:, None])

@@ -11,6 +11,8 @@ residuals, which matters where a moving average is close to 1; and what isn't kn
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import types
 
@@ -26,13 +28,14 @@ from forecastkit.arima.estimation import (
     REGRESSION,
     SERIES_ROOM_TYPE,
     SIGMA,
+    SeriesRoom,
     order_of,
+    pairs_of,
     read_coefficients,
     room_for_series,
     seen,
 )
 from forecastkit.arima.likelihood import (
-    BOOL,
     GAP_ROOT,
     MISSING,
     PSI,
@@ -48,138 +51,153 @@ from forecastkit.arima.likelihood import (
 )
 from forecastkit.arima.orders import count, lost, reach
 from forecastkit.arima.polynomials import put
-from forecastkit.arima.preparation import Terms, difference, filled, impulse, newest_part, regressor, scale_of
+from forecastkit.arima.preparation import (
+    SERIES_TYPE,
+    Series,
+    Terms,
+    difference,
+    filled,
+    impulse,
+    newest,
+    regressor,
+    scale_of,
+)
 
 _NOTHING = 1e-7  # a response of the last residuals to the unknown past that is not worth following
+MEAN, SPREAD, JOINT = range(3)  # how much of a forecast is asked for
+
+
+class Outlook(NamedTuple):
+    """Work space of a forecast: that of a fit, and what the steps to come need."""
+
+    room: SeriesRoom
+    weights: np.ndarray  # [H] psi weights
+    covariance: np.ndarray  # [H, H] of the errors
+    effects: np.ndarray  # [max(r, C), H] what each step owes to what isn't known
+    scratch: np.ndarray  # [max(r, H)]
+
+
+OUTLOOK_TYPE = types.NamedTuple((SERIES_ROOM_TYPE, VECTOR, TABLE, TABLE, VECTOR), Outlook)
 
 
 @driver
-def forecast_rows(values, offsets, starts, known, ahead, season, pairs, rows, spread, mean, deviation):
-    """Fill mean [N, H] and, where `spread`, deviation [N, H] of each series; NaN where its row has no estimate.
+def forecast_rows(history, ahead, rows, detail, mean, deviation):
+    """Fill mean [N, H] and, with a `detail` of `SPREAD`, deviation [N, H] of each series; NaN without an estimate.
 
-    values, offsets, starts, known: as in `fit_rows` · ahead: [N, H, F] covariates to come · pairs: Fourier terms that
-    the rows have room for.
+    ahead: [N, H, F] covariates to come.
     """
-    room, work = _room(values, offsets, rows, mean.shape[1])
-    for i in range(len(offsets) - 1):
-        first = offsets[i] + newest_part(values[offsets[i] : offsets[i + 1]])
-        last, start = offsets[i + 1], starts[i] + first - offsets[i]
-        forecast_one(
-            values[first:last], start, known[first:last], ahead[i], season, pairs, rows[i], room, work,
-            spread, False, mean[i], deviation[i],
-        )  # fmt: skip
+    outlook = _outlook(history, rows, mean.shape[1])
+    for i in range(len(rows)):
+        series, _ = newest(history, i)
+        forecast_one(series, ahead[i], rows[i], outlook, detail, mean[i], deviation[i])
 
 
 @driver
-def joint_covariance(values, start, known, ahead, season, pairs, row, mean, covariance):
-    """Fill mean [H] and covariance [H, H] of the forecasts of one series."""
-    offsets = np.array([0, len(values)])
-    room, work = _room(values, offsets, row.reshape((1, -1)), len(mean))
-    deviation = np.zeros(len(mean))
-    first = newest_part(values)
-    forecast_one(
-        values[first:], start + first, known[first:], ahead, season, pairs, row, room, work,
-        True, True, mean, deviation,
-    )  # fmt: skip
+def joint_covariance(history, ahead, row, mean, covariance):
+    """Fill mean [H] and covariance [H, H] of the forecasts of a panel's only series."""
+    outlook, deviation = _outlook(history, row.reshape((1, -1)), len(mean)), np.zeros(len(mean))
+    series, _ = newest(history, 0)
+    forecast_one(series, ahead, row, outlook, JOINT, mean, deviation)
     for h in range(len(mean)):
         for k in range(len(mean)):
-            covariance[h, k] = work[1 + h, k]
+            covariance[h, k] = outlook.covariance[h, k]
 
 
 @driver
-def filter_rows(values, offsets, starts, known, season, pairs, rows, residual):
+def filter_rows(history, rows, residual):
     """Fill residual [R] with E[noise | history]; NaN where differencing took a period or there is no estimate."""
-    room, work = _room(values, offsets, rows, 1)
-    blank = np.zeros((1, known.shape[1]))
-    for i in range(len(offsets) - 1):
-        residual[offsets[i] : offsets[i + 1]] = np.nan
-        first = offsets[i] + newest_part(values[offsets[i] : offsets[i + 1]])
-        last, start = offsets[i + 1], starts[i] + first - offsets[i]
+    outlook = _outlook(history, rows, 1)
+    blank = np.zeros((1, history.known.shape[1]))
+    for i in range(len(rows)):
+        last = history.offsets[i + 1]
+        residual[history.offsets[i] : last] = np.nan
+        series, _ = newest(history, i)
         mean, deviation = np.zeros(1), np.zeros(1)
-        forecast_one(
-            values[first:last], start, known[first:last], blank, season, pairs, rows[i], room, work,
-            False, False, mean, deviation,
-        )  # fmt: skip
+        forecast_one(series, blank, rows[i], outlook, MEAN, mean, deviation)
         if not np.isnan(mean[0]) and rows[i, REASON] != EXACT:
-            n = last - first - lost(order_of(rows[i]))
+            room, n = outlook.room, len(series.y) - lost(order_of(rows[i]))
             for t in range(n):
                 residual[last - n + t] = room.units[0] * room.bench.room.rows[RESIDUAL, t]
 
 
 @driver
-def _room(values, offsets, rows, horizon):
-    """Work space for these rows: that of a fit, and one for what goes on."""
+def _outlook(history, rows, horizon):
+    """Work space for these rows."""
     r, k = 1, 1
     for i in range(len(rows)):
         order = order_of(rows[i])
         r, k = max(r, reach(order)), max(k, count(order))
-    room = room_for_series(values, offsets, 0, r, k)
-    return room, np.zeros((4 + horizon + max(r, len(room.units)), max(horizon, r) + 1))
+    room = room_for_series(history, 0, r, k)
+    effects, scratch = np.zeros((max(r, len(room.units)), horizon)), np.zeros(max(r, horizon))
+    return Outlook(room, np.zeros(horizon), np.zeros((horizon, horizon)), effects, scratch)
 
 
-@by_name(
-    types.void, VECTOR, WHOLE, TABLE, TABLE, WHOLE, WHOLE, VECTOR, SERIES_ROOM_TYPE, TABLE, BOOL, BOOL, VECTOR, VECTOR
-)
-def forecast_one(y, start, known, ahead, season, pairs, row, room, work, spread, joint, mean, deviation):
-    """Forecast one series; with `joint` the covariance of its steps stands in work[1:1 + H, :H]."""
-    horizon, order, reason = len(mean), order_of(row), int(row[REASON])
-    observed, _ = seen(y)
-    n, gaps = len(y) - lost(order), len(y) - observed
-    if reason in FAILED or n <= reach(order) or observed < lost(order) + 1:
+@by_name(types.void, SERIES_TYPE, TABLE, VECTOR, OUTLOOK_TYPE, WHOLE, VECTOR, VECTOR)
+def forecast_one(series, ahead, row, outlook, detail, mean, deviation):
+    """Forecast one series; from a `detail` of `SPREAD` on with deviations, with `JOINT` also outlook.covariance."""
+    horizon, order, room = len(mean), order_of(row), outlook.room
+    periods, observed = len(series.y), seen(series.y)[0]
+    if int(row[REASON]) in FAILED or periods - lost(order) <= reach(order) or observed < lost(order) + 1:
         mean[:] = np.nan
         deviation[:] = np.nan
         return
-    inner, c = room.bench.room, room.bench.best[1, : count(order)]
-    columns = room.flat[: (1 + gaps) * n].reshape((1 + gaps, n))
-    read_coefficients(order, row, c)
-    unit = _clean(y, order, start, known, season, pairs, row, room.level, columns)
-    room.units[0] = unit
-    value = log_likelihood(order, c, columns, 0, inner, False)
-    level = room.level[: len(y)]
-    filled(y, season, level)
-    for t in range(len(y)):
-        level[t] = (level[t] - effect(season, pairs, row, start, known, t)) / unit
-    column = 1
-    if not np.isfinite(value):  # nothing is left of the series
-        put(columns[0], inner.rows[SERIES, :n])
-        inner.rows[RESIDUAL, :n] = 0.0
-    else:
-        for t in range(len(y)):
-            if np.isnan(y[t]):
-                level[t] -= inner.betas[0, column]
-                column += 1
-    drift = work[0]
+    noise = _filter(series, order, row, room)
+    unit, coming = room.units[0], Series(mean, series.start + periods, ahead, series.season)
     for h in range(horizon):
-        drift[h] = trend(row, start, len(y) + h) / unit
-    go_on(order, c, inner.rows[SERIES, :n], inner.rows[RESIDUAL, :n], level, drift, work[-1], mean)
+        mean[h] = trend(row, series.start, periods + h) / unit
+    n, inner, c = periods - lost(order), room.bench.room, room.bench.best[1, : count(order)]
+    go_on(order, c, inner.rows[SERIES, :n], inner.rows[RESIDUAL, :n], room.level[:periods], outlook.scratch, mean)
     for h in range(horizon):
-        mean[h] = unit * mean[h] + effect(season, pairs, row, start + len(y), ahead, h)
-    if not spread:
+        mean[h] = unit * mean[h] + effect(coming, row, h)
+    if detail == MEAN:
         return
+    outlook.covariance[:] = 0.0
+    if noise and row[SIGMA] != 0.0:
+        _covariance(order, c, series.y, outlook, detail == JOINT)
     for h in range(horizon):
-        deviation[h] = 0.0
-    if not np.isfinite(value) or row[SIGMA] == 0.0:
-        for h in range(horizon):
-            for k in range(horizon):
-                work[1 + h, k] = 0.0
-        return
-    _covariance(order, c, y, gaps, n, room, work, joint, horizon)
-    for h in range(horizon):
-        deviation[h] = row[SIGMA] * np.sqrt(max(work[1 + h, h], 0.0))
-        for k in range(horizon if joint else 0):
-            work[1 + h, k] *= row[SIGMA] * row[SIGMA]
+        deviation[h] = row[SIGMA] * np.sqrt(max(outlook.covariance[h, h], 0.0))
+        for k in range(horizon if detail == JOINT else 0):
+            outlook.covariance[h, k] *= row[SIGMA] * row[SIGMA]
 
 
 @kernel
-def effect(season, pairs, row, start, known, t):
+def _filter(series, order, row, room):
+    """The history in units of `room.units[0]`: differences and their noise into the likelihood's room, the level.
+
+    All less the regression, gaps at their estimates. False where no noise is left of the series.
+    """
+    y, c, inner = series.y, room.bench.best[1, : count(order)], room.bench.room
+    n, gaps = len(y) - lost(order), len(y) - seen(y)[0]
+    columns, level = room.flat[: (1 + gaps) * n].reshape((1 + gaps, n)), room.level[: len(y)]
+    read_coefficients(order, row, c)
+    unit = _clean(series, order, row, level, columns)
+    room.units[0] = unit
+    noise = np.isfinite(log_likelihood(order, c, columns, 0, inner, False))
+    filled(y, series.season, level)
+    for t in range(len(y)):
+        level[t] = (level[t] - effect(series, row, t)) / unit
+    if not noise:
+        put(columns[0], inner.rows[SERIES, :n])
+        inner.rows[RESIDUAL, :n] = 0.0
+        return False
+    column = 1
+    for t in range(len(y)):
+        if np.isnan(y[t]):
+            level[t] -= inner.betas[0, column]
+            column += 1
+    return True
+
+
+@kernel
+def effect(series, row, t):
     """What Fourier terms and covariates add to period t."""
-    total, own = 0.0, int(row[PAIRS])
-    terms = Terms(0, 0, own, known.shape[1])
-    for column in range(2 * own + known.shape[1]):
-        place = column if column < 2 * own else column + 2 * (pairs - own)
+    total, own, features = 0.0, int(row[PAIRS]), series.known.shape[1]
+    terms, spare = Terms(0, 0, own, features), pairs_of(row, features) - own
+    for column in range(2 * own + features):
+        place = column if column < 2 * own else column + 2 * spare
         b = row[REGRESSION + 2 + place]
         if b != 0.0:
-            total += b * regressor(terms, season, column, start, known, t)
+            total += b * regressor(series, terms, column, t)
     return total
 
 
@@ -190,33 +208,32 @@ def trend(row, start, t):
 
 
 @kernel
-def _clean(y, order, start, known, season, pairs, row, level, columns):
+def _clean(series, order, row, level, columns):
     """The differenced series less its regression, and a column a gap; returns what it was divided by."""
-    periods, n = len(y), columns.shape[1]
-    filled(y, season, level)
-    size = 0.0
-    for t in range(periods):
+    y, n, size = series.y, columns.shape[1], 0.0
+    filled(y, series.season, level)
+    for t in range(len(y)):
         size = max(size, abs(level[t]))
-        level[t] -= effect(season, pairs, row, start, known, t)
-    difference(level[:periods], order, level)
+        level[t] -= effect(series, row, t)
+    difference(level, order, level)
     for t in range(n):
-        level[t] -= trend(row, start, t + lost(order))
+        level[t] -= trend(row, series.start, t + lost(order))
     unit = row[SIGMA] if row[SIGMA] > 0.0 else scale_of(level[:n], size)
     for t in range(n):
         columns[0, t] = level[t] / unit
     column = 1
-    for t in range(periods):
+    for t in range(len(y)):
         if np.isnan(y[t]):
-            impulse(t, order, level[:periods], columns[column])
+            impulse(t, order, level, columns[column])
             column += 1
     return unit
 
 
 @kernel
-def go_on(order, c, w, e, level, drift, scratch, out):
-    """The next values of a series from its differences w [n] (without `drift`), their noise e [n] and its level [T].
+def go_on(order, c, w, e, level, scratch, out):
+    """The next values of a series from its differences w [n] less their trend, their noise e [n] and its level [T].
 
-    `drift` [H] is added to each difference to come; `scratch` has room for H values.
+    `out` [H] holds the trend of the differences to come and becomes the values; `scratch` has room for H values.
     """
     i, j = order.p, order.p + order.q
     k = j + order.P
@@ -240,7 +257,7 @@ def go_on(order, c, w, e, level, drift, scratch, out):
                 total += (c[k + a - 1] if a else 1.0) * (c[i + b - 1] if b else 1.0) * e[n + back]
         scratch[h] = total
     for h in range(horizon):
-        out[h] = scratch[h] + drift[h]
+        out[h] = scratch[h] + out[h]
     sum_up(order, level, out)
 
 
@@ -274,21 +291,21 @@ def _binomial(power, k):
 
 
 @kernel
-def _covariance(order, c, y, gaps, n, room, work, joint, horizon):
-    """Covariance of the errors in units of the noise into work[1:1 + H, :H]; its diagonal alone unless `joint`."""
-    inner, weights = room.bench.room, work[0, :horizon]
+def _covariance(order, c, y, outlook, joint):
+    """Covariance of the errors in units of the noise into outlook.covariance; its diagonal alone unless `joint`."""
+    weights, covariance, horizon = outlook.weights, outlook.covariance, len(outlook.weights)
     _weights(order, c, weights)
     for h in range(horizon):
         for k in range(0 if joint else h, h + 1):
             total = 0.0
             for i in range(k + 1):
                 total += weights[i] * weights[i + h - k]
-            work[1 + h, k] = total
-            work[1 + k, h] = total
+            covariance[h, k] = total
+            covariance[k, h] = total
     if order.q + order.Q:
-        _add_past(order, c, n, inner, work, joint, horizon)
-    if gaps:
-        _add_gaps(order, c, y, n, room, work, joint, horizon)
+        _add_past(order, c, len(y) - lost(order), outlook, joint)
+    if seen(y)[0] < len(y):
+        _add_gaps(order, c, y, outlook, joint)
 
 
 @kernel
@@ -329,8 +346,9 @@ def summed(order, c, x):
 
 
 @kernel
-def _add_past(order, c, n, inner, work, joint, horizon):
+def _add_past(order, c, n, outlook, joint):
     """Adds E A E', E [H, r] how forecasts depend on what is not known of the past before the first period."""
+    inner, horizon, covariance = outlook.room.bench.room, len(outlook.weights), outlook.covariance
     r, psi = reach(order), inner.rows[PSI]
     q_star = order.q + order.m * order.Q
     most = 0.0
@@ -338,10 +356,9 @@ def _add_past(order, c, n, inner, work, joint, horizon):
         most = max(most, abs(psi[t]))
     if most < _NOTHING:
         return
-    first, scratch = 1 + horizon, work[-1]
+    effects, scratch = outlook.effects, outlook.scratch
     for i in range(r):  # row i: the effect of s_i, whose residuals are -psi, i periods later
-        effects = work[first + i, :horizon]
-        effects[:] = 0.0
+        effects[i] = 0.0
         for a in range(order.Q + 1):
             for b in range(order.q + 1):
                 lag = a * order.m + b
@@ -349,48 +366,48 @@ def _add_past(order, c, n, inner, work, joint, horizon):
                 for h in range(min(lag, horizon)):
                     at = n + h - lag - i
                     if at >= 0:
-                        effects[h] -= weight * psi[at]
-        summed(order, c, effects)
+                        effects[i, h] -= weight * psi[at]
+        summed(order, c, effects[i])
     for h in range(horizon):
         for i in range(r):
             total = 0.0
             for j in range(r):
-                total += inner.squares[S_A, i, j] * work[first + j, h]
+                total += inner.squares[S_A, i, j] * effects[j, h]
             scratch[i] = total
         for k in range(0 if joint else h, h + 1):
             total = 0.0
             for i in range(r):
-                total += scratch[i] * work[first + i, k]
-            work[1 + h, k] += total
+                total += scratch[i] * effects[i, k]
+            covariance[h, k] += total
             if k < h:
-                work[1 + k, h] += total
+                covariance[k, h] += total
 
 
 @kernel
-def _add_gaps(order, c, y, n, room, work, joint, horizon):
+def _add_gaps(order, c, y, outlook, joint):
     """Adds what the missing values' own uncertainty makes: F C^-1 F', F [H, gaps] the forecasts of their columns."""
-    inner, first = room.bench.room, 1 + horizon
+    inner, level, n = outlook.room.bench.room, outlook.room.level[: len(y)], len(y) - lost(order)
+    horizon, covariance, effects = len(outlook.weights), outlook.covariance, outlook.effects
     root, kept = inner.grams[GAP_ROOT], inner.kept[1]
-    level, nothing = room.level[: len(y)], work[-2, :horizon]
     for rank in range(int(inner.sums[MISSING])):
         column, t = 1 + kept[rank], _gap(y, kept[rank])
         impulse(t, order, level, inner.rows[SERIES, :n])
         level[:] = 0.0
         level[t] = 1.0
-        nothing[:] = 0.0
         project(order, c, inner, Y, column, n)
-        own = work[first + rank, :horizon]
-        go_on(order, c, inner.rows[SERIES, :n], inner.rows[RESIDUAL, :n], level, nothing, work[-1], own)
+        own = effects[rank]
+        own[:] = 0.0
+        go_on(order, c, inner.rows[SERIES, :n], inner.rows[RESIDUAL, :n], level, outlook.scratch, own)
         for k in range(rank):
             for h in range(horizon):
-                own[h] -= root[rank, k] * work[first + k, h]
+                own[h] -= root[rank, k] * effects[k, h]
         for h in range(horizon):
             own[h] /= root[rank, rank]
         for h in range(horizon):
             for k in range(0 if joint else h, h + 1):
-                work[1 + h, k] += own[h] * own[k]
+                covariance[h, k] += own[h] * own[k]
                 if k < h:
-                    work[1 + k, h] += own[h] * own[k]
+                    covariance[k, h] += own[h] * own[k]
 
 
 @kernel

@@ -5,30 +5,36 @@ from __future__ import annotations
 import numpy as np
 
 from forecastkit.arima.compiled import driver
-from forecastkit.arima.estimation import CONSTANT, LINE, PAIRS, order_of, read_coefficients, room_for_series, seen
+from forecastkit.arima.estimation import (
+    CONSTANT,
+    LINE,
+    PAIRS,
+    REGRESSION,
+    order_of,
+    pairs_of,
+    read_coefficients,
+    room_for_series,
+    seen,
+)
 from forecastkit.arima.likelihood import DEGREES, GRAM, SUM, log_likelihood
 from forecastkit.arima.orders import count, lost, reach
 from forecastkit.arima.panel import Demand
-from forecastkit.arima.preparation import Terms, lay_columns, newest_part, width
+from forecastkit.arima.preparation import Terms, lay_columns, newest, width
 from forecastkit.data.panel import Floats
 
 _STEP = 1e-5  # of a coefficient; the gradient is exact, so that one difference of it is good to eight digits
 
 
-def standard_errors(demand: Demand, i: int, pairs: int, row: Floats) -> tuple[Floats, Floats]:
+def standard_errors(demand: Demand, i: int, row: Floats) -> tuple[Floats, Floats]:
     """Of the coefficients [k] and of the regression in its places [2 + 2 pairs + F]; NaN where log L is flat."""
-    values, _, starts, known, season = demand.piece(i, i + 1)
-    first = newest_part(values)
     row = np.ascontiguousarray(row)
-    order = order_of(row)
-    size, regressors = count(order), 2 + 2 * pairs + demand.known.shape[1]
+    order, pairs = order_of(row), pairs_of(row, demand.known.shape[1])
+    size, regressors = count(order), len(row) - REGRESSION
     hessian, gram = np.zeros((size, size)), np.zeros((regressors, regressors))
     units, found = np.zeros(1 + regressors), np.zeros(2)
     terms = Terms(int(row[CONSTANT]), int(row[LINE]), int(row[PAIRS]), demand.known.shape[1])
     if size or width(terms):
-        _curvature(
-            values[first:], int(starts[0]) + first, known[first:], season, terms, row, hessian, gram, units, found
-        )
+        _curvature(demand.piece(i, i + 1), terms, row, hessian, gram, units, found)
     errors, spread = np.full(size, np.nan), np.full(regressors, np.nan)
     if size and np.isfinite(hessian).all() and (np.linalg.eigvalsh(hessian) > 1e-8 * np.abs(hessian).max()).all():
         errors = np.sqrt(np.diag(np.linalg.inv(hessian)))
@@ -51,15 +57,14 @@ def _spread_of_regression(
 
 
 @driver
-def _curvature(y, start, known, season, terms, row, hessian, gram, units, found):
+def _curvature(history, terms, row, hessian, gram, units, found):
     """Fill the second derivative of -log L [k, k], and of the regression products, units and S, N."""
-    order = order_of(row)
-    k, r, regressors = count(order), reach(order), width(terms)
-    gaps = len(y) - seen(y)[0]
-    room = room_for_series(y, np.array([0, len(y)]), regressors, r, k)
-    n = len(y) - lost(order)
+    order, (series, _) = order_of(row), newest(history, 0)
+    k, regressors, n = count(order), width(terms), len(series.y) - lost(order)
+    gaps = len(series.y) - seen(series.y)[0]
+    room = room_for_series(history, regressors, reach(order), k)
     columns = room.flat[: (1 + regressors + gaps) * n].reshape((1 + regressors + gaps, n))
-    lay_columns(y, order, terms, season, start, known, columns, room.level, room.units)
+    lay_columns(series, order, terms, columns, room.level, room.units)
     inner, c, centre = room.bench.room, np.zeros(k), np.zeros(k)
     read_coefficients(order, row, centre)
     for i in range(k):

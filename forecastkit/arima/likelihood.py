@@ -157,9 +157,10 @@ def log_likelihood(order, c, columns, regressors, room, derive):
 def _of_long_lags(order, c, columns, room):
     """log L with its derivatives by the Chandrasekhar recursions; nothing else of the room is filled."""
     total, n = columns.shape
-    r, errors, variances, table = reach(order), room.tables[Y], room.rows[VARIANCES:], room.recursion
+    errors, variances = room.tables[Y], room.rows[VARIANCES:]
+    steps = chandrasekhar.Steps(room.past, room.recursion, errors, variances)
     w, gradient = room.rows[SERIES, :n], room.gradients[0, : count(order)]
-    log_det = chandrasekhar.whitened(r, columns, room.past, table, errors, variances)
+    log_det = chandrasekhar.whitened(reach(order), columns, steps)
     if not np.isfinite(log_det):
         return -np.inf
     put(columns[0], w)
@@ -175,7 +176,7 @@ def _of_long_lags(order, c, columns, room):
         return -np.inf
     room.sums[SUM], room.sums[DEGREES], room.sums[LOG_DET], room.sums[MISSING] = square, n, log_det, 0.0
     gradient[:] = 0.0
-    chandrasekhar.adjoint(order, c, r, w, room.past, table, errors, variances, n / square, gradient)
+    chandrasekhar.adjoint(order, c, w, steps, n / square, gradient)
     _slopes(order, c, room, w, n)
     _gauss_newton(order, room, n / square, room.information, n)
     return -0.5 * (n * (_LOG_2PI + 1.0 + np.log(square / n)) + log_det)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from forecastkit import execution
 from forecastkit.arima import boxcox, estimation, forecasting
 from forecastkit.arima import search as searching
 from forecastkit.arima.estimation import REGRESSION, Model
+from forecastkit.arima.preparation import History
 from forecastkit.arima.search import Limits
 from forecastkit.data.panel import Floats, Ints
 
@@ -23,7 +25,7 @@ _LEAST, _MOST = 8, 64  # series a piece; between pieces Ctrl-C is heard
 
 @dataclass(frozen=True, eq=False)
 class Demand:
-    """Series one after another, as the compiled code takes them.
+    """Series one after another, of which pieces go to the compiled code.
 
     values: [R] NaN where nothing is known · offsets: [N + 1] · starts: [N] numbers of the first periods · known: [R, F]
     covariates · season: periods in a season.
@@ -38,16 +40,15 @@ class Demand:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def piece(self, first: int, last: int) -> Any:
-        """Series `first` to `last`, in the order of the kernels' arguments."""
+    def piece(self, first: int, last: int) -> History:
+        """Series `first` to `last`."""
         a, b = self.offsets[first], self.offsets[last]
-        offsets = self.offsets[first : last + 1] - a
-        return (
-            _steady(self.values[a:b]),
-            _steady(offsets),
-            _steady(self.starts[first:last]),
-            _steady(self.known[a:b]),
-            self.season,
+        return History(
+            values=_steady(self.values[a:b]),
+            offsets=self.offsets[first : last + 1] - a,
+            starts=_steady(self.starts[first:last]),
+            known=_steady(self.known[a:b]),
+            season=self.season,
         )
 
 
@@ -60,65 +61,60 @@ def curved(demand: Demand, powers: Floats) -> Demand:
 
 def fit(demand: Demand, model: Model, warm: Floats | None = None) -> Floats:
     """One row of `estimation` a series, [N, L]; `warm` [N, L] are rows of an earlier fit to begin from."""
-    rows = np.zeros((len(demand), row_length(model.terms.pairs, model.terms.known)))
-    hints = np.empty((0, rows.shape[1])) if warm is None else warm
-
-    def work(first: int, last: int) -> None:
-        hint = hints[first:last] if len(hints) else hints
-        estimation.fit_rows(model, *(*demand.piece(first, last), hint.copy(), rows[first:last]))
-
-    _in_threads(work, len(demand))
-    return rows
+    return _rows(demand, row_length(model.terms.pairs, model.terms.known), warm, partial(estimation.fit_rows, model))
 
 
 def search(demand: Demand, limits: Limits, warm: Floats | None = None) -> Floats:
     """One row of `estimation` a series, [N, L], of the model that was chosen for it."""
-    rows = np.zeros((len(demand), row_length(limits.pairs, limits.known)))
-    hints = np.empty((0, rows.shape[1])) if warm is None else warm
+    return _rows(demand, row_length(limits.pairs, limits.known), warm, partial(searching.search_rows, limits))
+
+
+def _rows(
+    demand: Demand, length: int, warm: Floats | None, estimate: Callable[[History, Floats, Floats], None]
+) -> Floats:
+    """What `estimate` makes of pieces of the panel, the rows to begin from and those to fill; [N, length]."""
+    rows = np.zeros((len(demand), length))
+    hints = np.empty((0, length)) if warm is None else warm
 
     def work(first: int, last: int) -> None:
-        hint = hints[first:last] if len(hints) else hints
-        searching.search_rows(limits, *(*demand.piece(first, last), hint.copy(), rows[first:last]))
+        estimate(demand.piece(first, last), hints[first:last].copy(), rows[first:last])
 
     _in_threads(work, len(demand))
     return rows
 
 
-def forecast(demand: Demand, ahead: Floats, pairs: int, rows: Floats, *, spread: bool) -> tuple[Floats, Floats]:
+def forecast(demand: Demand, ahead: Floats, rows: Floats, *, spread: bool) -> tuple[Floats, Floats]:
     """Means and standard deviations [N, H] of the periods to come, in the units of the rows; NaN without a model.
 
     ahead: [N, H, F] covariates to come. Deviations are 0 unless `spread` is asked for.
     """
     mean = np.zeros(ahead.shape[:2])
     deviation = np.zeros(ahead.shape[:2])
+    detail = forecasting.SPREAD if spread else forecasting.MEAN
 
     def work(first: int, last: int) -> None:
         part = slice(first, last)
-        values, offsets, starts, known, season = demand.piece(first, last)
-        history = (values, offsets, starts, known, _steady(ahead[part]), season, pairs)
-        forecasting.forecast_rows(*history, _steady(rows[part]), spread, mean[part], deviation[part])
+        history, coming, own = demand.piece(first, last), _steady(ahead[part]), _steady(rows[part])
+        forecasting.forecast_rows(history, coming, own, detail, mean[part], deviation[part])
 
     _in_threads(work, len(demand))
     return mean, deviation
 
 
-def joint(demand: Demand, i: int, ahead: Floats, pairs: int, row: Floats) -> tuple[Floats, Floats]:
+def joint(demand: Demand, i: int, ahead: Floats, row: Floats) -> tuple[Floats, Floats]:
     """Mean [H] and covariance [H, H] of the forecasts of series i; `ahead` [H, F]."""
-    values, _, starts, known, season = demand.piece(i, i + 1)
     mean, covariance = np.zeros(len(ahead)), np.zeros((len(ahead), len(ahead)))
-    forecasting.joint_covariance(
-        values, int(starts[0]), known, _steady(ahead), season, pairs, np.ascontiguousarray(row), mean, covariance
-    )
+    forecasting.joint_covariance(demand.piece(i, i + 1), _steady(ahead), _steady(row), mean, covariance)
     return mean, covariance
 
 
-def residuals(demand: Demand, pairs: int, rows: Floats) -> Floats:
+def residuals(demand: Demand, rows: Floats) -> Floats:
     """E[noise | history] of every period, [R]; NaN where differencing took it or a series has no model."""
     out = np.full(len(demand.values), np.nan)
 
     def work(first: int, last: int) -> None:
         part = out[demand.offsets[first] : demand.offsets[last]]
-        forecasting.filter_rows(*(*demand.piece(first, last), pairs, _steady(rows[first:last]), part))
+        forecasting.filter_rows(demand.piece(first, last), _steady(rows[first:last]), part)
 
     _in_threads(work, len(demand))
     return out

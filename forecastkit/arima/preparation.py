@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from forecastkit.arima.compiled import by_name, kernel
+from forecastkit.arima.compiled import by_name, driver, kernel
 from forecastkit.arima.likelihood import ORDER_TYPE, TABLE, VECTOR, WHOLE
 from forecastkit.arima.orders import lost
 from forecastkit.arima.polynomials import put
@@ -31,6 +31,28 @@ class Terms(NamedTuple):
 
 
 TERMS_TYPE = types.NamedUniTuple(types.int64, 4, Terms)
+
+
+class History(NamedTuple):
+    """A panel as the kernels take it, its series one after another."""
+
+    values: np.ndarray  # [R] NaN where nothing is known
+    offsets: np.ndarray  # [N + 1] where each begins
+    starts: np.ndarray  # [N] numbers of the first periods
+    known: np.ndarray  # [R, F] covariates
+    season: int  # periods in a season, of Fourier terms and for filling
+
+
+class Series(NamedTuple):
+    """One of them, or its usable part."""
+
+    y: np.ndarray  # [T]
+    start: int  # number of the first period
+    known: np.ndarray  # [T, F]
+    season: int
+
+
+SERIES_TYPE = types.NamedTuple((VECTOR, WHOLE, TABLE, WHOLE), Series)
 
 
 @kernel
@@ -103,6 +125,15 @@ def newest_part(y):
     return first
 
 
+@driver  # a kernel would not count those who hold what it returns
+def newest(history, i):
+    """The newest usable part of series i, and where it begins among the values of the panel."""
+    begin, end = history.offsets[i], history.offsets[i + 1]
+    first = begin + newest_part(history.values[begin:end])
+    start = history.starts[i] + first - begin
+    return Series(history.values[first:end], start, history.known[first:end], history.season), first
+
+
 @kernel
 def wave(number, season, pair, out_of_two):
     """Sine (0) and cosine (1) of the harmonic `pair` = 1, 2, ... at a period number."""
@@ -111,20 +142,21 @@ def wave(number, season, pair, out_of_two):
 
 
 @kernel
-def regressor(terms, season, column, start, known, t):
+def regressor(series, terms, column, t):
     """Level of a Fourier term or covariate, `column` counting from 0, in period t of the series."""
     if column < 2 * terms.pairs:
-        return wave(start + t, season, 1 + column // 2, column % 2)
-    return known[t, column - 2 * terms.pairs]
+        return wave(series.start + t, series.season, 1 + column // 2, column % 2)
+    return series.known[t, column - 2 * terms.pairs]
 
 
-@by_name(types.void, VECTOR, ORDER_TYPE, TERMS_TYPE, WHOLE, WHOLE, TABLE, TABLE, VECTOR, VECTOR)
-def lay_columns(y, order, terms, season, start, known, columns, level, units):
+@by_name(types.void, SERIES_TYPE, ORDER_TYPE, TERMS_TYPE, TABLE, VECTOR, VECTOR)
+def lay_columns(series, order, terms, columns, level, units):
     """Fill `columns` [1 + width + gaps, n]: the differenced series, its regressors, a column a gap.
 
-    y [T] and known [T, F] begin at the same period, of number `start`; `level` [T] is scratch. units[0] is what the
-    series was divided by, units[1:] the same of the regressors, 0 for one that can't be learned from and becomes 0.
+    `level` [T] is scratch. units[0] is what the series was divided by, units[1:] the same of the regressors, 0 for one
+    that can't be learned from and becomes 0.
     """
+    y, season = series.y, series.season
     periods, n, row, size = len(y), columns.shape[1], 1, 0.0
     filled(y, season, level)
     for t in range(periods):
@@ -141,7 +173,7 @@ def lay_columns(y, order, terms, season, start, known, columns, level, units):
             row += 1
     for column in range(2 * terms.pairs + terms.known):
         for t in range(periods):
-            level[t] = regressor(terms, season, column, start, known, t)
+            level[t] = regressor(series, terms, column, t)
         enough = column >= 2 * terms.pairs or 2 * periods >= 3 * season
         units[row] = _lay(level[:periods], order, enough, columns[row])
         row += 1

@@ -45,7 +45,7 @@ class Summary:
     reason: str
 
     @classmethod
-    def of(cls, series: str, demand: Demand, i: int, pairs: int, row: Floats, known: Sequence[str]) -> Self:
+    def of(cls, series: str, demand: Demand, i: int, row: Floats, known: Sequence[str]) -> Self:
         """The summary of series i; `known` names its encoded covariates."""
         code = int(row[est.REASON])
         if code in est.FAILED:
@@ -57,9 +57,9 @@ class Summary:
             for lag in range(order[place])
         ]
         coefficients = _coefficients(row, order)
-        errors, spread = information.standard_errors(demand, i, pairs, row)
-        effects = _regression_names(row, pairs, known)
-        residual = core.residuals(_alone(demand, i), pairs, row[None])
+        errors, spread = information.standard_errors(demand, i, row)
+        effects = _regression_names(row, known)
+        residual = core.residuals(Demand(*demand.piece(i, i + 1)), row[None])
         residual = residual[~np.isnan(residual)]
         with np.errstate(over="ignore"):  # of demand of 1e200 units
             sigma2 = row[est.SIGMA] ** 2
@@ -130,13 +130,14 @@ def _coefficients(row: Floats, order: Sequence[int]) -> Floats:
     return np.concatenate(parts)
 
 
-def _regression_names(row: Floats, pairs: int, known: Sequence[str]) -> list[tuple[str, int]]:
+def _regression_names(row: Floats, known: Sequence[str]) -> list[tuple[str, int]]:
     """Names of the regression's columns in use, and their places in it."""
     names = [("drift" if row[est.ORDER + 1] + row[est.ORDER + 4] else "const", 0)] if row[est.CONSTANT] else []
     names += [("trend.100", 1)] if row[est.LINE] else []
     for pair in range(int(row[est.PAIRS])):
         names += [(f"sin.{pair + 1}", 2 + 2 * pair), (f"cos.{pair + 1}", 3 + 2 * pair)]
-    return names + [(name, 2 + 2 * pairs + k) for k, name in enumerate(known)]
+    first = len(row) - est.REGRESSION - len(known)
+    return names + [(name, first + k) for k, name in enumerate(known)]
 
 
 def _model(order: Sequence[int], row: Floats) -> str:
@@ -144,8 +145,3 @@ def _model(order: Sequence[int], row: Floats) -> str:
     seasonal = f"({big_p}, {big_d}, {big_q})[{m}]" if big_p + big_d + big_q else ""
     waves = f" with {int(row[est.PAIRS])} Fourier pairs" if row[est.PAIRS] else ""
     return f"{'S' if seasonal else ''}ARIMA({p}, {d}, {q}){seasonal}{waves}"
-
-
-def _alone(demand: Demand, i: int) -> Demand:
-    values, offsets, starts, known, season = demand.piece(i, i + 1)
-    return Demand(values, offsets, starts, known, season)

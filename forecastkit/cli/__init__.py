@@ -10,9 +10,18 @@ import traceback
 import click
 
 from forecastkit import __version__, errors
-from forecastkit.cli import backtest, check, datasets, fit, forecast, models
+from forecastkit.cli import backtest, bench, check, datasets, export, fit, forecast, models
 
-COMMANDS = (check.command, backtest.command, fit.command, forecast.command, models.command, datasets.command)
+COMMANDS = (
+    check.command,
+    backtest.command,
+    fit.command,
+    forecast.command,
+    export.command,
+    bench.command,
+    models.command,
+    datasets.command,
+)
 INTERRUPTED = 130
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from forecastkit.forecaster import Fitted
 
 
-_FEW = 5  # series that are named where more are meant
+_FEW = 3  # series that are named where more are meant
 _NAMES = ("id", "time", "target", "available")
 
 
@@ -81,10 +81,8 @@ def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> N
     there = set(newer)
     absent = [name for name in fitted if name not in there]
     if absent:
-        names = ", ".join(map(repr, absent[:_FEW])) + (", …" if len(absent) > _FEW else "")
-        console.say(
-            f"no forecast for {len(absent):,} of the model's {len(fitted):,} series, which {source} lacks: {names}"
-        )
+        names = ", ".join(map(repr, absent[:_FEW])) + (" and so on" if len(absent) > _FEW else "")
+        console.say(f"{len(absent):,} of {len(fitted):,} series are not in {source} and get no forecast: {names}")
 
 
 def _future(fitted: Fitted, flags: dict[str, Any]) -> Any:

@@ -32,7 +32,8 @@ class GRU(RecurrentForecaster):
     scaling: linear scales each window by its spread; log squeezes it first, for demand whose promotions multiply; auto
         is log where covariates are known ahead and demand is never negative.
     training: steps, batch, learning rate, early stopping and precision, see `Training`.
-    seed: of the first weights and of the windows that are drawn.
+    seeds: networks that are trained, each from first weights of its own; their forecasts are averaged.
+    seed: of the first weights and of the windows that are drawn, counted up from one network to the next.
     device: auto (CUDA where there is one, else the CPU), cpu, cuda or mps.
 
     >>> GRU(hidden=32, training=Training(steps=100)).hidden
@@ -45,5 +46,7 @@ class GRU(RecurrentForecaster):
     @classmethod
     def examples(cls) -> Iterator[Self]:
         quick = Training(steps=60, batch=32, checks=4)
-        yield cls(hidden=16, training=quick)
-        yield cls(hidden=8, layers=2, lookback=21, patch=5, scaling="log", training=replace(quick, refit=False))
+        yield cls(hidden=16, seeds=2, scaling="ensemble", training=quick)
+        yield cls(
+            hidden=8, layers=2, lookback=21, patch=5, seeds=1, scaling="log", training=replace(quick, refit=False)
+        )

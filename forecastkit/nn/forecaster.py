@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
 from forecastkit import baseline
@@ -18,14 +17,19 @@ from forecastkit.data.panel import Floats, Panel, ranges
 from forecastkit.errors import ConfigError, StoreError, closest
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State, Trial
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
-from forecastkit.nn.network import LEVELS, Network, Shape
+from forecastkit.nn.network import LEVELS, Network, Shape, at_levels
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan, resolve
 from forecastkit.nn.training import train
 from forecastkit.nn.windows import Windows
 
+if TYPE_CHECKING:
+    from forecastkit.nn.predictor import Predictor
+
+BUCKETS = (1, 8, 64, 512)  # series of one call of a compiled predictor
+SERVED = (0.1, 0.5, 0.9)  # levels that it gives
 DEVICES = ("auto", "cpu", "cuda", "mps")
-SCALINGS = ("auto", "linear", "log")
+SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
 _CHUNK = 1024  # series forecast at once
 _BUILDING = Lock()  # torch draws first weights from the one global generator of the process
@@ -33,43 +37,79 @@ _BUILDING = Lock()  # torch draws first weights from the one global generator of
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RecurrentFitted(Fitted):
-    """A trained network and the newest history, as much of it as a forecast reads."""
+    """Trained networks, whose forecasts are averaged, and the newest history, as much of it as a forecast reads."""
 
-    network: Network
+    networks: tuple[Network, ...]
+
+    @property
+    def trained_horizon(self) -> int:
+        """Steps of the head."""
+        return self.networks[0].plan.horizon
 
     def _updated(self, history: Panel) -> Self:
-        return replace(self, history=_newest(history, self.network.plan), failures=baseline.unseen(history))
+        return replace(self, history=_newest(history, self.networks[0].plan), failures=baseline.unseen(history))
 
     def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
-        plan = self.network.plan
-        inputs = lay_out(self.history, plan, horizon, future)
-        device = next(self.network.parameters()).device
-        windows = Windows.of(inputs, plan, device)
-        chunks = torch.arange(len(self.history), device=device).split(_CHUNK)
-        with torch.inference_mode():
-            parts = [_rolled(self.network, windows.rows(rows), horizon) for rows in chunks]
-        mean, grid = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True))
-        shift, units = inputs.shift[:, None], inputs.units[:, None]
+        found = [_forecast(network, self.history, horizon, future) for network in self.networks]
+        mean, grid = (sum(part) / len(found) for part in zip(*found, strict=True))
         lowest = baseline.lowest(baseline.demand(self.history), self.history.offsets)[:, None]
-        quantiles = at_levels(grid * units[..., None] + shift[..., None], levels)
-        return np.maximum(mean * units + shift, lowest), np.maximum(quantiles, lowest[..., None])
+        return np.maximum(mean, lowest), np.maximum(at_levels(grid, levels), lowest[..., None])
+
+    def compile(
+        self,
+        variant: str = "auto",
+        *,
+        batch: Sequence[int] = BUCKETS,
+        threads: int = 1,
+        levels: Sequence[float] = SERVED,
+    ) -> Predictor:
+        """A predictor of the trained horizon that takes arrays: see `nn.predictor`.
+
+        variant: eager, bf16 (cells in bfloat16), onnx, onnx-int8 (lstm alone), cudagraph; auto is cudagraph on a GPU,
+        else onnx. batch: sizes of call to prepare for. threads: of ONNX Runtime in one call. Raises `FitError` where
+        the variant moves the error of the forecasts, `MissingExtraError` without ONNX.
+        """
+        from forecastkit.nn.predictor import Predictor
+
+        return Predictor.of(self, variant, batch, threads, levels)
 
     def state(self) -> State:
-        arrays = {name: value.cpu().numpy() for name, value in self.network.state_dict().items()}
-        return State(arrays, {"plan": asdict(self.network.plan), "shape": asdict(self.network.shape)})
+        arrays = {
+            f"{i}.{name}": value.cpu().numpy()
+            for i, network in enumerate(self.networks)
+            for name, value in network.state_dict().items()
+        }
+        plans = [asdict(network.plan) for network in self.networks]
+        return State(arrays, {"plans": plans, "shape": asdict(self.networks[0].shape)})
 
     @classmethod
     def from_state(cls, state: State, **common: Any) -> Self:
-        plan, shape = Plan.from_values(state.values["plan"]), Shape(**state.values["shape"])
-        network = build(plan, shape, common["history"], seed=0)
-        try:
-            network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()})
-        except RuntimeError as error:  # names or shapes of weights
-            raise StoreError(f"the weights are not of this network: {error}") from error
         wanted = common["recipe"].device
         # A network that was trained on a GPU is served where there is none.
         device = torch.device("cpu") if wanted not in ("auto", *devices()) else device_of(wanted)
-        return cls(network=network.to(device), **common)
+        shape, networks = Shape(**state.values["shape"]), []
+        for i, values in enumerate(state.values["plans"]):
+            network = build(Plan.from_values(values), shape, common["history"], seed=0)
+            own = {k.removeprefix(f"{i}."): a for k, a in state.arrays.items() if k.startswith(f"{i}.")}
+            try:
+                network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in own.items()})
+            except RuntimeError as error:  # names or shapes of weights
+                raise StoreError(f"the weights are not of this network: {error}") from error
+            networks.append(network.to(device))
+        return cls(networks=tuple(networks), **common)
+
+
+def _forecast(network: Network, history: Panel, horizon: int, future: Floats | None) -> tuple[Floats, Floats]:
+    """Mean [N, H] and quantiles at `LEVELS` [N, H, T] of one network, in units of demand."""
+    inputs = lay_out(history, network.plan, horizon, future)
+    device = next(network.parameters()).device
+    windows = Windows.of(inputs, network.plan, device)
+    chunks = torch.arange(len(history), device=device).split(_CHUNK)
+    with torch.inference_mode():
+        parts = [_rolled(network, windows.rows(rows), horizon) for rows in chunks]
+    mean, grid = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True))
+    shift, units = inputs.shift[:, None], inputs.units[:, None]
+    return mean * units + shift, grid * units[..., None] + shift[..., None]
 
 
 def _rolled(network: Network, windows: Windows, horizon: int) -> tuple[Tensor, Tensor]:
@@ -94,18 +134,6 @@ def _rolled(network: Network, windows: Windows, horizon: int) -> tuple[Tensor, T
 def _widened(grid: Tensor, carried: Tensor) -> Tensor:
     middle = grid[..., len(LEVELS) // 2 : len(LEVELS) // 2 + 1]
     return middle + carried.sign() * torch.hypot(grid - middle, carried)
-
-
-def at_levels(grid: Floats, levels: tuple[float, ...]) -> Floats:
-    """Quantiles at any `levels` from those at the trained ones, [N, H, T] -> [N, H, Q].
-
-    Straight lines over the normal quantile function, also beyond both ends, so that more extreme levels lie further
-    out and none cross.
-    """
-    known, wanted = ndtri(np.array(LEVELS)), ndtri(np.array(levels))
-    left = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, len(known) - 2)
-    share = (wanted - known[left]) / (known[left + 1] - known[left])
-    return grid[..., left] + share * (grid[..., left + 1] - grid[..., left])
 
 
 def build(plan: Plan, shape: Shape, panel: Panel, seed: int) -> Network:
@@ -147,12 +175,13 @@ class RecurrentForecaster(Forecaster):
     season: int | None = None
     scaling: str = "auto"
     training: Training = field(default_factory=Training)
+    seeds: int = 1
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
         baseline.check_season(self.season)
-        for name in ("hidden", "layers", "lookback", "patch"):
+        for name in ("hidden", "layers", "lookback", "patch", "seeds"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value}")
@@ -165,21 +194,34 @@ class RecurrentForecaster(Forecaster):
         return 1 if train.lengths.max() >= _LEAST else _LEAST
 
     def _fit(self, train: Panel, horizon: int) -> RecurrentFitted:
-        device = device_of(self.device)
         # In the order of their ids, so that the order of the table decides nothing.
         ordered = train.take(np.argsort(np.array(train.ids, object), kind="stable"))
-        sizes = resolve(ordered, horizon, self.season, self.lookback, self.patch)
-        plan = replace(sizes, log=self.scaling == "log" or (self.scaling == "auto" and _multiplicative(ordered)))
-        network = build(plan, Shape(self.cell, self.hidden, self.layers), ordered, self.seed).to(device)
-        inputs = lay_out(ordered, plan, horizon)
-        _train(network, inputs, self.training, self.seed)
+        plan = resolve(ordered, horizon, self.season, self.lookback, self.patch)
         return RecurrentFitted(
             recipe=self,
             history=_newest(train, plan),
             failures=baseline.unseen(train),
             trained_on=train.fingerprint,
-            network=network,
+            networks=tuple(self._trained(ordered, plan)),
         )
+
+    def _trained(self, train: Panel, plan: Plan) -> Iterator[Network]:
+        """One network a seed; the first of each scaling finds out for how many steps the others are trained."""
+        device, logs = device_of(self.device), self._logs(train)
+        for log in dict.fromkeys(logs):
+            own, steps = replace(plan, log=log), None
+            inputs = lay_out(train, own, plan.horizon)
+            for i in (i for i, other in enumerate(logs) if other == log):
+                network = build(own, Shape(self.cell, self.hidden, self.layers), train, self.seed + i).to(device)
+                steps = _train(network, inputs, self.training, self.seed + i, steps)
+                yield network
+
+    def _logs(self, train: Panel) -> list[bool]:
+        """Whether each network scales by level and squeezes like a logarithm."""
+        if self.scaling == "ensemble":
+            return [i % 2 == 1 for i in range(self.seeds)]
+        log = self.scaling == "log" or (self.scaling == "auto" and _multiplicative(train))
+        return [log] * self.seeds
 
     @classmethod
     @abstractmethod
@@ -211,9 +253,9 @@ def _multiplicative(train: Panel) -> bool:
     return len(train.known) > 0 and not (train.values < 0).any()
 
 
-def _train(network: Network, inputs: Inputs, options: Training, seed: int) -> None:
-    device = next(network.parameters()).device
-    windows = Windows.of(inputs, network.plan, device)
+def _train(network: Network, inputs: Inputs, options: Training, seed: int, steps: int | None) -> int:
+    windows = Windows.of(inputs, network.plan, next(network.parameters()).device)
     network.train()
-    train(network, windows, inputs, options, seed)
+    steps = train(network, windows, inputs, options, seed, steps)
     network.eval()
+    return steps

@@ -107,6 +107,16 @@ class _Place:
         return np.zeros((*self.shape, 0), np.float32)
 
 
+def placed(rows: Floats, lengths: Ints, width: int) -> Floats:
+    """The newest `width` rows of each series, NaN before its first; [R, ...] -> [N, width, ...]."""
+    newest = np.minimum(lengths, width)
+    out = np.full((len(lengths), width, *rows.shape[1:]), np.nan)
+    owner = np.repeat(np.arange(len(lengths)), newest)
+    ends = np.cumsum(lengths)
+    out[owner, ranges(width - newest, newest)] = rows[ranges(ends - newest, newest)]
+    return out
+
+
 def _size(demand: Floats, offsets: Ints, centred: bool) -> tuple[Floats, Floats]:
     """Where each series lies and how far it spreads: its mean, or 0 if not `centred`, and the mean distance from it.
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.special import ndtri
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forecastkit.data.panel import Floats
 from forecastkit.nn.plan import Block, Plan
 from forecastkit.nn.windows import Batch
 
@@ -61,6 +64,12 @@ def masked_mean(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
     return torch.where(count > 0, total / count.clamp(min=1), otherwise)
 
 
+def newest_means(values: Tensor, seen: Tensor, last: Tensor, otherwise: Tensor) -> Tensor:
+    """The same over the newest 1 + `last` [M] periods of `values` [..., T], which are 0 where not seen; [..., M]."""
+    total, count = (part.flip(-1).cumsum(-1)[..., last] for part in (values, seen.float()))
+    return torch.where(count > 0, total / count.clamp(min=1), otherwise)
+
+
 class Expand(nn.Module):
     """A covariate block [..., K] as features [..., F]: codes one-hot, numbers as they are and relative to usual."""
 
@@ -101,7 +110,7 @@ class Embed(nn.Module):
         parts = [static[:, :0]]
         for k, size in enumerate(self.sizes):
             column = static[:, k]
-            parts.append(next(tables)((column + 1).long().clamp(0, size)) if size else column[:, None].clamp(-10, 10))
+            parts.append(next(tables)((column + 1).clamp(0, size).long()) if size else column[:, None].clamp(-10, 10))
         return torch.cat(parts, dim=-1)
 
 
@@ -119,16 +128,19 @@ class Uplift(nn.Module):
         inner = self.from_known(known)
         if self.from_static is not None:
             series = self.from_static(static)  # [B, D]
-            inner = inner + series.view(len(series), *(1,) * (known.dim() - 2), -1)
+            inner = inner + series.view(series.shape[0], *(1,) * (known.dim() - 2), -1)
         return self.out(torch.tanh(inner))[..., 0]
 
 
 class Network(nn.Module):
     """One network for every series; `cell` is all that tells GRU and LSTM apart."""
 
+    newest: Tensor  # [M] periods before the last of each level, and of seasons
+    newest_seasons: Tensor
+
     def __init__(self, plan: Plan, shape: Shape, calendar: int) -> None:
         super().__init__()
-        self.plan, self.shape = plan, shape
+        self.plan, self.shape, self.calendar = plan, shape, calendar  # the width of the calendar's features
         known, hidden = plan.known.width, shape.hidden
         self.expand_known, self.expand_past, self.embed = Expand(plan.known), Expand(plan.past), Embed(plan.static)
         self.steps = -(-plan.lookback // plan.patch)
@@ -141,6 +153,8 @@ class Network(nn.Module):
         self.deepen = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, 1 + len(LEVELS) + bases)
         self.uplift = Uplift(known, self.embed.width) if known else None
+        for name, sizes in (("newest", _levels(plan)), ("newest_seasons", _seasons(plan))):
+            self.register_buffer(name, torch.tensor(sizes, dtype=torch.long) - 1, persistent=False)
         self._start_at_the_bases(bases)
 
     def _start_at_the_bases(self, bases: int) -> None:
@@ -197,11 +211,9 @@ class Network(nn.Module):
         worth = self._worth(known, static)  # [B, L + H]
         bare = torch.where(batch.seen, z - worth[:, :span], 0.0)
         level = masked_mean(bare, batch.seen, torch.zeros_like(spread))  # [B, 1]
-        parts = [_seasonal(bare, batch.seen, level, self.plan, steps)]
-        parts += [
-            masked_mean(bare[:, -n:], batch.seen[:, -n:], level)[..., None].expand(-1, steps, 1)
-            for n in _levels(self.plan)
-        ]
+        parts = [self._seasonal(bare, batch.seen, level, steps)]
+        levels = newest_means(bare, batch.seen, self.newest, level)  # [B, M]
+        parts.append(levels[:, None].expand(-1, steps, -1))
         seen = batch.lags_seen
         if self.plan.lags:
             lags = (self._squeeze(batch.lags / scale.unit[..., None]) - scale.center[..., None]) / spread[..., None]
@@ -209,6 +221,18 @@ class Network(nn.Module):
             lags = lags - self._worth(self.expand_known(batch.known_lags, usual), static)
             parts.append(torch.where(seen, lags, parts[0][..., :1]))
         return torch.cat(parts, -1) + worth[:, span:, None], seen, z
+
+    def _seasonal(self, z: Tensor, seen: Tensor, level: Tensor, steps: int) -> Tensor:
+        """Means over the last seasons at the step's place in the season, the level where none was seen; [B, H, M]."""
+        m = self.plan.season
+        whole = self.plan.lookback // m
+        if not len(self.newest_seasons):
+            return z.new_zeros(z.shape[0], steps, 0)
+        z, seen = (t[:, -whole * m :].reshape(-1, whole, m).transpose(1, 2) for t in (z, seen))  # [B, m, S]
+        longest = masked_mean(z, seen, level[..., None])
+        means = newest_means(z, seen, self.newest_seasons, longest)  # [B, m, M]
+        place = torch.arange(steps, device=z.device) % m
+        return means[:, place]
 
     def _worth(self, known: Tensor, static: Tensor) -> Tensor:
         """What the covariates [B, ..., F] add, in spreads; [B, ...]."""
@@ -223,10 +247,10 @@ class Network(nn.Module):
         columns = [z.clamp(-10, 10)[..., None], batch.seen.float()[..., None], known[:, :span]]
         features = torch.cat([*columns, self.expand_past(batch.past, usual)], -1)  # [B, L, F]
         features = functional.pad(features, (0, 0, self.steps * patch - span, 0))
-        patches = features.reshape(len(features), self.steps, -1)  # [B, L / P, P * F]
-        outputs, _ = self.recurrent(patches)
+        patches = features.reshape(features.shape[0], self.steps, -1)  # [B, L / P, P * F]
+        outputs, _ = self.recurrent(patches.to(self.recurrent.weight_ih_l0.dtype))  # bf16 where that is stored
         character = torch.cat([_variation(batch), batch.seen.float().mean(-1, keepdim=True)], -1)
-        return self.from_state(torch.cat([outputs[:, -1], static, character], -1))
+        return self.from_state(torch.cat([outputs[:, -1].to(static.dtype), static, character], -1))
 
     def _head(self, state: Tensor, bases: Tensor, features: Tensor, lags_seen: Tensor) -> Tensor:
         steps = bases.shape[1]
@@ -282,14 +306,13 @@ def _levels(plan: Plan) -> list[int]:
     return sorted(geometric | {min(plan.season, plan.lookback), plan.lookback})
 
 
-def _seasonal(z: Tensor, seen: Tensor, level: Tensor, plan: Plan, steps: int) -> Tensor:
-    """Means over the last seasons at the step's place in the season, the level where none was seen; [B, H, M]."""
-    m = plan.season
-    if not _seasons(plan):
-        return z.new_zeros(len(z), steps, 0)
-    whole = plan.lookback // m
-    z, seen = (t[:, -whole * m :].view(-1, whole, m).transpose(1, 2) for t in (z, seen))  # [B, m, S]
-    longest = masked_mean(z, seen, level[..., None])
-    parts = [masked_mean(z[..., -n:], seen[..., -n:], longest) for n in _seasons(plan)]
-    place = torch.arange(steps, device=z.device) % m
-    return torch.cat(parts, -1)[:, place]
+def at_levels(grid: Floats, levels: tuple[float, ...]) -> Floats:
+    """Quantiles at any `levels` from those at the trained ones, [N, H, T] -> [N, H, Q].
+
+    Straight lines over the normal quantile function, also beyond both ends, so that more extreme levels lie further
+    out and none cross.
+    """
+    known, wanted = ndtri(np.array(LEVELS)), ndtri(np.array(levels))
+    left = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, len(known) - 2)
+    share = (wanted - known[left]) / (known[left + 1] - known[left])
+    return grid[..., left] + share * (grid[..., left + 1] - grid[..., left])

@@ -86,21 +86,30 @@ def loss_of(output: Output, target: Tensor, seen: Tensor) -> Tensor:
     return ((pinball + 0.25 * mean) * weight).sum() / weight.sum().clamp(min=1)
 
 
-def train(network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> None:
-    """Train `network` in place.
+def train(
+    network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int, steps: int | None = None
+) -> int:
+    """Train `network` in place; returns after how many steps it was best.
 
     First on all but the newest windows, which tell after how many steps to stop; then again from the start for as many
-    steps on everything, so that the newest demand is learned from too.
+    steps on everything, so that the newest demand is learned from too. With `steps` of an earlier network of the same
+    kind only that.
     """
+    everything = Origins.split(inputs, network.plan, 0).to(windows.device)
+    course = _Course(network, windows, options, torch.Generator(windows.device).manual_seed(seed))
     held = Origins.split(inputs, network.plan, options.validation).to(windows.device)
     if not options.steps or not len(held.series):
-        return
-    fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    course = _Course(network, windows, options, torch.Generator(windows.device).manual_seed(seed))
-    best = course.run(held, options.steps)
-    if len(held.check_series) and options.refit:
+        return options.steps
+    if steps is None or not options.refit:
+        fresh = {name: value.clone() for name, value in network.state_dict().items()}
+        best = course.run(held, options.steps)
+        steps = best if len(held.check_series) else options.steps
+        if not len(held.check_series) or not options.refit:
+            return steps
         network.load_state_dict(fresh)
-        course.run(Origins.split(inputs, network.plan, 0).to(windows.device), best)
+    if steps:
+        course.run(everything, steps)
+    return steps
 
 
 @dataclass(frozen=True, eq=False)

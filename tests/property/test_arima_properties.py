@@ -42,7 +42,7 @@ def test_a_constant_takes_up_a_shift(order: Order, seed: int, shift: float) -> N
     y = noise(seed)
     data, model = demand(y, y + shift, season=order.m), est.Model(order, Terms(1, 0, 0, 0), 0)
     rows = core.fit(data, model)
-    mean, _ = core.forecast(data, np.empty((2, 12, 0)), 0, rows, spread=False)
+    mean, _ = core.forecast(data, np.empty((2, 12, 0)), rows, spread=False)
     np.testing.assert_allclose(mean[1] - shift, mean[0], atol=0.02 * np.ptp(y) + 1e-6 * abs(shift))
 
 

@@ -118,3 +118,8 @@ def test_shared_options_go_to_the_models_that_have_them_and_the_text_wins() -> N
     assert create("seasonal_naive", season=12, seed=3, device="cpu").season == 12
     assert create("seasonal_naive:season=4", season=12).season == 4
     assert create("naive", season=12) == create("naive")
+
+
+def test_an_option_of_a_packed_value_is_found_by_its_last_name():
+    with pytest.raises(ConfigError, match=r"no option 'max_p', did you mean 'bounds\.max_p'\?"):
+        create("auto_arima:max_p=3")

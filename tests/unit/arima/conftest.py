@@ -13,16 +13,16 @@ from forecastkit.errors import MissingExtraError
 @pytest.fixture(scope="session")
 def m3_monthly() -> list[Floats]:
     """Every 20th series."""
-    return every(20)
+    return _every(20)
 
 
 @pytest.fixture(scope="session")
-def more_m3_monthly() -> list[Floats]:
-    """Every 7th series: 204 of them, few of which are in the sample above."""
-    return every(7)
+def m3_monthly_widely() -> list[Floats]:
+    """Every fourth series, 357 of them."""
+    return _every(4)
 
 
-def every(step: int) -> list[Floats]:
+def _every(step: int) -> list[Floats]:
     """M3 monthly series without their test part."""
     try:
         panel = datasets.load("m3_monthly")

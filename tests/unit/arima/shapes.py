@@ -47,7 +47,7 @@ def fit(order: Order, *series: Floats, terms: Terms = NO_TERMS, starts: int = 0,
 
 def forecast(order: Order, rows: Floats, *series: Floats, horizon: int = 18) -> tuple[Floats, Floats]:
     ahead = np.empty((len(series), horizon, 0))
-    return core.forecast(demand(*series, season=max(order.m, 1)), ahead, 0, rows, spread=True)
+    return core.forecast(demand(*series, season=max(order.m, 1)), ahead, rows, spread=True)
 
 
 def coefficients_of(order: Order, row: Floats) -> Floats:

@@ -61,7 +61,7 @@ def test_the_joint_covariance_has_the_spreads_on_its_diagonal() -> None:
     for y in (AIR, holes(AIR, 2)):
         rows = fit(ORDERS[0], y)
         _, deviation = forecast(ORDERS[0], rows, y)
-        _, covariance = core.joint(demand(y), 0, np.empty((18, 0)), 0, rows[0])
+        _, covariance = core.joint(demand(y), 0, np.empty((18, 0)), rows[0])
         np.testing.assert_allclose(np.sqrt(np.diag(covariance)), deviation[0], rtol=1e-10)
         np.testing.assert_allclose(covariance, covariance.T)
         assert np.linalg.eigvalsh(covariance).min() > -1e-9 * covariance.max()

@@ -73,6 +73,12 @@ def test_ocsb_is_that_of_pmdarima(lags: int, raw: float, log: float) -> None:
     assert differences.ocsb_critical(12) == pytest.approx(-1.8029627911815704)
 
 
+@pytest.mark.parametrize("n", [16, 17, 18])
+def test_ocsb_has_no_statistic_where_the_values_are_too_few(n: int) -> None:
+    y = np.random.default_rng(n).normal(size=n)
+    assert differences._ocsb(y, 12, 1, np.zeros((6, 400))) == (np.inf, 0.0)
+
+
 def test_the_level_is_differenced_as_often_as_it_must_be() -> None:
     noise = np.random.default_rng(1).normal(size=200)
     once, twice = noise.cumsum(), (noise + 0.5).cumsum().cumsum()
@@ -148,6 +154,30 @@ def test_covariates_are_part_of_every_candidate() -> None:
     low, high = fitted.predict(1, future=plan).mean, fitted.predict(1, future=plan + 1).mean
     assert (high - low)[0, 0] == pytest.approx(3, abs=0.25)
     assert fitted.summary("a").names[:2] == ("const", "price")
+
+
+@pytest.mark.parametrize("stepwise", [True, False])
+def test_few_values_do_not_make_a_price_the_cause_of_all_demand(stepwise: bool) -> None:
+    price = np.array([11.0, 10.5, 11.5, 10.8, 11.2, 11.0])
+    y = np.array([40.0, 43.0, 41.0, 38.0, 42.0, 44.0])
+    fitted = AutoARIMA(season=1, stepwise=stepwise).fit(panel(y, price=price))
+    assert fitted.diagnostics()["constant"][0]
+    usual, half = (fitted.predict(1, future=np.full((1, 1, 1), p)).mean[0, 0] for p in (11.0, 5.5))
+    assert half > 0.8 * usual
+
+
+def test_waves_stand_on_a_constant() -> None:
+    waves = np.random.default_rng(13).normal(size=90) + 3 * np.sin(np.arange(90) * 2 * np.pi / 30)
+    for level in (0.0, 50.0):
+        row = search(level + waves, season=30, bounds=Bounds(d=0))[0]
+        assert row[est.PAIRS] >= 1
+        assert row[est.CONSTANT] == 1
+
+
+def test_a_series_too_short_for_its_season_says_so() -> None:
+    short, long, plain = search(AIR[:28], AIR[:60])[:, est.REASON].tolist() + search(AIR[:28], season=1)[0, :1].tolist()
+    assert short == est.FEWER_TERMS
+    assert (long, plain) == (est.GOOD, est.GOOD)
 
 
 def test_a_refit_goes_on_from_the_orders_it_has() -> None:

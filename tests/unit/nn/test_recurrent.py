@@ -16,8 +16,7 @@ from forecastkit.forecaster import State
 from forecastkit.models import restore
 from forecastkit.models.gru import GRU
 from forecastkit.models.lstm import LSTM
-from forecastkit.nn.forecaster import at_levels
-from forecastkit.nn.network import LEVELS
+from forecastkit.nn.network import LEVELS, at_levels
 from forecastkit.nn.options import Training
 
 QUICK = Training(steps=40, batch=32, checks=4, refit=False)
@@ -25,7 +24,7 @@ UNTRAINED = Training(steps=0)
 
 
 def small(model=GRU, **options):
-    return model(**{"hidden": 16, "training": QUICK, **options})
+    return model(**{"hidden": 16, "training": QUICK, "seeds": 1, **options})
 
 
 def table(series=4, days=120, seed=3, **columns):
@@ -89,8 +88,29 @@ def test_the_newest_windows_decide_when_to_stop_and_are_then_trained_on(panel):
     newest[panel.offsets[1:] - 1] *= 1.5
     other = replace(panel, values=newest)
     again = small(training=replace(endless, refit=True)).fit(other, horizon=14).state().arrays
-    assert not np.allclose(held["out.weight"], refitted["out.weight"])
-    assert not np.allclose(again["out.weight"], refitted["out.weight"])
+    assert not np.allclose(held["0.out.weight"], refitted["0.out.weight"])
+    assert not np.allclose(again["0.out.weight"], refitted["0.out.weight"])
+
+
+def test_several_networks_forecast_their_average(panel, fitted):
+    other = small(seed=1).fit(panel, horizon=14)
+    both = small(seeds=2).fit(panel, horizon=14).predict(20, levels=(0.1, 0.9))
+    alone = [model.predict(20, levels=(0.1, 0.9)) for model in (fitted, other)]
+    np.testing.assert_allclose(both.mean, np.mean([f.mean for f in alone], axis=0), rtol=1e-6)
+    np.testing.assert_allclose(both.quantiles, np.mean([f.quantiles for f in alone], axis=0), rtol=1e-6)
+
+
+def test_an_ensemble_scales_its_networks_in_turn(panel):
+    fitted = small(scaling="ensemble", seeds=3, training=UNTRAINED).fit(panel, horizon=7)
+    assert sorted(network.plan.log for network in fitted.networks) == [False, False, True]
+
+
+def test_later_networks_are_trained_where_nothing_can_be_held_back(panel):
+    short = panel.tail(18)
+    options = Training(steps=30, batch=16)
+    second = small(seeds=2, training=options).fit(short, horizon=14).networks[1]
+    untrained = small(seed=1, training=UNTRAINED).fit(short, horizon=14).networks[0]
+    assert (second.out.weight != untrained.out.weight).any()
 
 
 def test_dropout_comes_from_the_seed_of_the_recipe(panel, fitted):
@@ -102,7 +122,7 @@ def test_dropout_comes_from_the_seed_of_the_recipe(panel, fitted):
 
 @pytest.mark.parametrize("cell", [GRU, LSTM])
 def test_the_state_between_layers_is_as_wide_as_hidden(panel, cell):
-    network = small(cell, hidden=24, layers=2, training=UNTRAINED).fit(panel, horizon=7).network
+    network = small(cell, hidden=24, layers=2, training=UNTRAINED).fit(panel, horizon=7).networks[0]
     assert network.recurrent.weight_ih_l1.shape[1] == 24
     assert network.recurrent.weight_hh_l0.shape[1] == 24
 
@@ -242,7 +262,7 @@ def test_update_with_the_training_panel_changes_nothing(panel, fitted):
 def test_history_is_cut_to_what_a_forecast_reads():
     long = Panel.from_frame(table(days=900))
     fitted = small().fit(long, horizon=14)
-    assert fitted.history.lengths.max() == fitted.network.plan.context < 400
+    assert fitted.history.lengths.max() == fitted.networks[0].plan.context < 400
     assert fitted.trained_on == long.fingerprint
 
 
@@ -318,7 +338,7 @@ def test_bf16_training_is_close_to_fp32(panel, fitted):
         ({"hidden": 0}, "hidden must be at least 1, not 0"),
         ({"patch": 0}, "patch must be at least 1"),
         ({"season": 0}, "season must be at least 1"),
-        ({"scaling": "logs"}, "one of auto, linear, log, not 'logs', did you mean 'log'"),
+        ({"scaling": "logs"}, "one of auto, linear, log, ensemble, not 'logs', did you mean 'log'"),
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, mps"),
     ],
 )

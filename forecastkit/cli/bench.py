@@ -1,0 +1,93 @@
+"""forecastkit bench: how fast a fitted model answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from forecastkit.cli import console, options
+
+_SHOWN = ("variant", "batch", "n", "load_s", "first_ms", "p50_ms", "p90_ms", "p99_ms", "cpu_ms", "per_s", "peak_mb",
+          "parity", "cost_per_million", "contended")  # fmt: skip
+_SPARE = ("peak_mb", "cost_per_million", "first_ms", "load_s", "n", "parity", "p99_ms")
+
+
+@click.group("bench", context_settings={"help_option_names": ["--help"]})
+def command() -> None:
+    """Measure a fitted model on this machine.
+
+    \b
+    Example: forecastkit bench latency models/gru --seconds 0.2
+    """
+
+
+@command.command("latency", context_settings={"help_option_names": ["--help"]})
+@click.argument("model")
+@click.option(
+    "--scenario",
+    type=click.Choice(["single", "multi", "server", "offline"]),
+    default="single",
+    show_default=True,
+    help="One item a call, a store's, arrivals at random, or a night's run.",
+)
+@click.option("--batch", type=click.IntRange(1), multiple=True, help="Series a call; repeatable.")
+@click.option(
+    "--variant", multiple=True, help="frame, panel, eager, bf16, onnx, onnx-int8, cudagraph; all if left out."
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of a compiled call.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=3.0, show_default=True, help="Measured for each row."
+)
+@click.option(
+    "--budget-ms",
+    type=click.FloatRange(0, min_open=True),
+    default=50.0,
+    show_default=True,
+    help="Of the 99th percentile, in server.",
+)
+@click.option("--price", type=click.FloatRange(0), default=0.05, show_default=True, help="Of an hour of one core.")
+@click.option("-h", "--horizon", type=click.IntRange(1), help="Of frame and panel; what it was fitted for, or 28.")
+@click.option("-o", "--output", default="-", metavar="FILE", help="JSON file; stdout when left out.")
+@options.json_option
+def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
+    """Time the fitted MODEL, a folder that `fit` wrote, one row for each way to ask it.
+
+    frame is from a table to a table, panel from memory to arrays; the others are compiled predictors. Ctrl-C keeps the
+    rows that are there.
+
+    \b
+    Example: forecastkit bench latency models/gru --scenario single --json
+    """
+    import time
+    from dataclasses import replace
+
+    from forecastkit.evaluation import latency as harness
+    from forecastkit.execution import machine
+    from forecastkit.models import restore
+    from forecastkit.store import versions
+
+    begun = time.perf_counter()
+    fitted = restore(model)
+    load_s = time.perf_counter() - begun
+    asked = {name: flags[name] for name in ("scenario", "batch", "seconds", "budget_ms", "price")}
+    load = harness.Load(**asked, horizon=flags["horizon"] or fitted.trained_horizon or 28)
+    chosen, refused = harness.subjects(fitted, load, flags["variant"], flags["threads"])
+    import_s = harness.import_seconds(fitted.recipe.name)
+    chosen = [replace(subject, load_s=subject.load_s + load_s, import_s=import_s) for subject in chosen]
+    rows: list[harness.Row] = []
+    try:
+        with console.progress() as progress:
+            for row in harness.measure(chosen, load, len(fitted.history), progress):
+                rows.append(row)
+    except KeyboardInterrupt:
+        console.say("interrupted: what was measured so far")
+    for variant, reason in refused.items():
+        console.say(f"{variant} left out: {reason}")
+    if as_json or output != "-":
+        found = [row.as_dict() for row in rows]
+        console.print_json({"rows": found, "left_out": refused, "machine": machine(), "versions": versions()}, output)
+    else:
+        title = f"{fitted.recipe.name}, {load.scenario}, horizon {load.horizon}; milliseconds of wall-clock and of CPU"
+        cells = [[row.as_dict()[name] for name in _SHOWN] for row in rows]
+        console.print_table(_SHOWN, cells, title=title, spare=_SPARE)

@@ -1,0 +1,146 @@
+"""The whole way from demand to forecasts as one graph of tensors: what is compiled, exported and served.
+
+Everything that `inputs` and `forecaster` do around a network stands here once more in tensor operations, whose shapes
+are fixed but for the batch: sizes of the series, standardised covariates, the average of the networks, quantiles at any
+levels and the floor of demand. Demand comes in double precision, as single precision does not hold every level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from forecastkit.data.panel import Panel
+from forecastkit.nn.inputs import calendar_features, placed
+from forecastkit.nn.network import LEVELS, Network, at_levels
+from forecastkit.nn.plan import Block, Plan
+from forecastkit.nn.windows import Batch
+
+Doubles = NDArray[np.float64]
+
+
+class Arrays(NamedTuple):
+    """What a forecast is made from; B series that end at their cutoffs, T periods of history, H ahead.
+
+    y: [B, T] demand, NaN where nothing is known and before a series begins · known: [B, T + H, K] · past: [B, T, P] ·
+    static: [B, S]; numbers as they are and codes of texts · calendar: [B, H, C] of `calendar_features`, float32. A role
+    that the model has no columns of is empty: [B, T + H, 0] and so on.
+    """
+
+    y: NDArray[np.float64]
+    known: NDArray[np.float64]
+    past: NDArray[np.float64]
+    static: NDArray[np.float64]
+    calendar: NDArray[np.float32]
+
+    def rows(self, part: slice) -> Arrays:
+        """Some of the series."""
+        return Arrays(self.y[part], self.known[part], self.past[part], self.static[part], self.calendar[part])
+
+
+def arrays_of(panel: Panel, plan: Plan, demand: Doubles, future: Doubles | None) -> Arrays:
+    """The newest periods of a panel of any length; `demand` [R] are its values, `future` [N, H, K]."""
+    T, H, n = plan.context, plan.horizon, len(panel)
+    known = np.full((n, T + H, len(plan.known.sizes)), np.nan)
+    if plan.known.sizes:
+        known[:, :T] = placed(panel.known_filled, panel.lengths, T)
+        known[:, T:] = future if future is not None else np.nan
+    past = placed(panel.past_filled, panel.lengths, T) if plan.past.sizes else np.empty((n, T, 0))
+    ahead = panel.ends[:, None] + 1 + np.arange(H)  # [N, H]
+    periods, place = np.unique(ahead, return_inverse=True)
+    calendar = calendar_features(panel.calendar, periods, plan.yearly)[place.reshape(ahead.shape)]
+    static = panel.static.values if plan.static.sizes else np.empty((n, 0))
+    return Arrays(placed(demand, panel.lengths, T), known, past, np.array(static, float), calendar)
+
+
+class Standardise(nn.Module):
+    """`Block.standardised` in tensors."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, values: Tensor) -> Tensor:
+        parts = [values[..., :0].float()]
+        for k, size in enumerate(self.block.sizes):
+            column = values[..., k : k + 1]
+            if size:
+                parts.append(torch.where(torch.isnan(column), -1.0, column).float())
+                continue
+            if self.block.logs[k]:
+                column = torch.log(column.clamp(min=float(np.exp(self.block.centers[k] - 10))))
+            column = (column - self.block.centers[k]) / self.block.scales[k]
+            parts.append(torch.where(torch.isnan(column), 0.0, column).float())
+        return torch.cat(parts, -1)
+
+
+class Graph(nn.Module):
+    """Networks with everything around them: `Arrays` in, mean [B, H] and quantiles [B, H, Q] out, in doubles."""
+
+    weights: Tensor  # [T, Q] of the trained levels in each that is asked for
+    before: Tensor  # [H, J] the periods of the lags
+
+    def __init__(self, networks: tuple[Network, ...], levels: tuple[float, ...]) -> None:
+        super().__init__()
+        self.networks, self.count, self.plan = nn.ModuleList(networks), len(networks), networks[0].plan
+        plan, self.calendar = self.plan, networks[0].calendar
+        self.known, self.past, self.static = (Standardise(b) for b in (plan.known, plan.past, plan.static))
+        weights = at_levels(np.eye(len(LEVELS)), levels)  # [T, Q]
+        self.register_buffer("weights", torch.from_numpy(weights), persistent=False)
+        steps = torch.arange(plan.horizon)[:, None]  # [H, 1]
+        lags = torch.tensor(plan.lags, dtype=torch.long)
+        before = plan.context + steps - lags * (steps // lags + 1) if len(lags) else steps[:, :0]
+        self.register_buffer("before", before, persistent=False)  # [H, J]
+
+    def forward(
+        self, y: Tensor, known: Tensor, past: Tensor, static: Tensor, calendar: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        seen = ~torch.isnan(y)
+        demand = torch.where(seen, y, 0.0)
+        blocks = self.known(known), self.past(past), self.static(static)
+        mean, grid = torch.zeros((), dtype=y.dtype), torch.zeros((), dtype=y.dtype)
+        for network in cast(Iterable[Network], self.networks):
+            shift, units = _size(demand, seen, centred=not network.plan.log)
+            output = network(self._batch(demand, seen, shift, units, blocks, calendar))
+            mean = mean + (output.mean.double() * units + shift)
+            grid = grid + (output.quantiles.double() * units[..., None] + shift[..., None])
+        lowest = torch.where((demand < 0).any(-1, keepdim=True), -torch.inf, 0.0)
+        quantiles = torch.maximum((grid / self.count) @ self.weights, lowest[..., None])
+        return torch.maximum(mean / self.count, lowest), quantiles
+
+    def _batch(
+        self, demand: Tensor, seen: Tensor, shift: Tensor, units: Tensor, blocks: tuple[Tensor, ...], calendar: Tensor
+    ) -> Batch:
+        known, past, static = blocks
+        first = self.plan.context - self.plan.lookback
+        scaled = torch.where(seen, (demand - shift) / units, 0.0)
+        y, count = scaled.float(), seen.sum(-1, keepdim=True).clamp(min=1)
+        return Batch(
+            y=y[:, first:],
+            seen=seen[:, first:],
+            known=known[:, first:],
+            past=past[:, first:],
+            static=static,
+            calendar=calendar,
+            prior=(scaled.sum(-1, keepdim=True) / count).float(),
+            base=(shift / units).float(),
+            lags=y[:, self.before],
+            lags_seen=seen[:, self.before],
+            known_lags=known[:, self.before],
+        )
+
+
+def _size(demand: Tensor, seen: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
+    """Where each series lies and how far it spreads, as `inputs` has it; [B, 1], [B, 1]."""
+    count = seen.sum(-1, keepdim=True).clamp(min=1)
+    largest = demand.abs().amax(-1, keepdim=True)
+    largest = torch.where(largest > 0, largest, 1.0)
+    shares = demand / largest
+    mean = shares.sum(-1, keepdim=True) / count if centred else torch.zeros_like(largest)
+    distance = torch.where(seen, (shares - mean).abs(), 0.0).sum(-1, keepdim=True) / count
+    return mean * largest, torch.where(distance > 1e-14, distance, 1.0) * largest

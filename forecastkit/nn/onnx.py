@@ -1,0 +1,115 @@
+"""The only place that knows ONNX: the graph as a file, and ONNX Runtime to run it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tempfile
+import warnings
+from contextlib import redirect_stdout
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+
+from forecastkit.errors import MissingExtraError
+from forecastkit.nn.graph import Arrays, Doubles, Graph
+
+INPUTS = Arrays._fields
+OUTPUTS = ("expected", "at_levels")
+OPSET = 20
+_EXPORTING = Lock()  # the exporter works on global registries
+
+
+def exported(graph: Graph) -> bytes:
+    """The graph as an ONNX file whose batch is of any size; inputs are the fields of `Arrays` that the model reads."""
+    try:
+        from onnxscript import optimizer
+    except ImportError as error:
+        raise MissingExtraError("the compiled predictor", "onnx") from error
+    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    example = _example(graph)
+    # What the exporter says is about itself; a failure is an exception.
+    with _EXPORTING, warnings.catch_warnings(), _quiet("torch.onnx"), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program: Any = torch.onnx.export(
+            graph,
+            example,
+            dynamo=True,
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            dynamic_shapes=tuple({0: batch} for _ in example),
+            opset_version=OPSET,
+            external_data=False,
+            optimize=False,  # its rewriting of limits leaves inputs without a source where there are several networks
+            verbose=False,
+        )
+        optimizer.fold_constants(program.model)
+    return bytes(program.model_proto.SerializeToString())
+
+
+class _quiet:
+    """A chatty logger, kept to errors."""
+
+    def __init__(self, name: str) -> None:
+        self.logger = logging.getLogger(name)
+
+    def __enter__(self) -> None:
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.setLevel(self.level)
+
+
+def _example(graph: Graph) -> tuple[torch.Tensor, ...]:
+    """Two made-up series of the shapes that the graph takes."""
+    plan = graph.plan
+    T, H = plan.context, plan.horizon
+    shapes = ((T,), (T + H, len(plan.known.sizes)), (T, len(plan.past.sizes)), (len(plan.static.sizes),))
+    doubles = [torch.ones((2, *shape), dtype=torch.float64) for shape in shapes]
+    return (*doubles, torch.zeros((2, H, graph.calendar)))
+
+
+def quantised(model: bytes) -> bytes:
+    """The same with 8-bit weights.
+
+    The shapes must be worked out first (`quant_pre_process`), or the quantiser leaves the cells as they are.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain, ready, small = (Path(folder) / name for name in ("plain.onnx", "ready.onnx", "small.onnx"))
+        plain.write_bytes(model)
+        with _quiet("root"):
+            quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
+            quantize_dynamic(ready, small, weight_type=QuantType.QInt8)
+        return small.read_bytes()
+
+
+class Session:
+    """ONNX Runtime on one model; threads may share it."""
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtraError("the compiled predictor", "onnx") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A waiting thread that spins takes the core from its neighbours.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.model = model
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._names = [entry.name for entry in self._session.get_inputs()]
+
+    def __call__(self, arrays: Arrays) -> tuple[Doubles, Doubles]:
+        given = {name: np.ascontiguousarray(getattr(arrays, name)) for name in self._names}
+        mean, quantiles = self._session.run(None, given)
+        return mean, quantiles

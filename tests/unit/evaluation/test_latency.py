@@ -1,0 +1,156 @@
+"""The latency harness: what a row says, and which variant is chosen. No test looks at how long anything takes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecastkit import create
+from forecastkit.data.panel import Panel
+from forecastkit.errors import ConfigError
+from forecastkit.evaluation import latency
+from forecastkit.evaluation.latency import Load, Row, Subject, measure, select_variant, subjects
+
+
+def panel(series=3, days=60):
+    rng = np.random.default_rng(0)
+    ds = pd.date_range("2024-01-01", periods=days)
+    frames = [pd.DataFrame({"unique_id": f"s{k}", "ds": ds, "y": rng.random(days)}) for k in range(series)]
+    return Panel.from_frame(pd.concat(frames))
+
+
+@pytest.fixture(scope="module")
+def naive():
+    return create("seasonal_naive").fit(panel())
+
+
+@pytest.fixture(scope="module")
+def gru():
+    pytest.importorskip("torch")
+    return create("gru:hidden=8,training.steps=3").fit(panel(), horizon=5)
+
+
+class Sleeper:
+    """A model that takes a known time for a call, and counts its calls."""
+
+    def __init__(self, seconds):
+        self.seconds, self.sizes = seconds, []
+
+    def prepare(self, batch):
+        def call():
+            self.sizes.append(batch)
+            time.sleep(self.seconds)
+
+        return call
+
+
+def sleeper(seconds, name="panel"):
+    kept = Sleeper(seconds)
+    return kept, Subject("sleeper", name, kept.prepare)
+
+
+def test_a_row_counts_calls_and_puts_percentiles_in_order(naive):
+    (row,) = measure(subjects(naive, Load(), ["panel"])[0], Load(seconds=0.1), 3)
+    assert row.n >= 3
+    assert 0 < row.p50_ms <= row.p90_ms <= row.p95_ms
+    assert (row.p99_ms is None) == (row.n < 1000)
+    assert row.cpu_ms > 0
+    assert set(Row.__dataclass_fields__) == {
+        *("model", "variant", "scenario", "batch", "threads", "device", "n", "import_s", "load_s", "first_ms"),
+        *("p50_ms", "p90_ms", "p95_ms", "p99_ms", "cpu_ms", "per_s", "peak_mb", "parity", "cost_per_million"),
+        "contended",
+    }
+
+
+def test_what_is_slept_is_wall_clock_and_no_cpu():
+    (row,) = measure([sleeper(0.004)[1]], Load(seconds=0.1), 1)
+    assert row.p50_ms >= 4
+    assert row.cpu_ms < 0.5 * row.p50_ms
+    assert row.per_s <= 250
+
+
+def test_variants_take_turns():
+    first, one = sleeper(0.02, "a")
+    second, other = sleeper(0.02, "b")
+    rows = list(measure([one, other], Load(seconds=0.3), 1))
+    assert [row.variant for row in rows] == ["a", "b"]
+    assert abs(len(first.sizes) - len(second.sizes)) <= 4
+
+
+def test_each_scenario_has_its_sizes():
+    assert Load("single").sizes(500) == (1,)
+    assert Load("multi").sizes(500) == (8, 64)
+    assert Load("offline").sizes(500) == (500,)
+    assert Load("multi", (3,)).sizes(500) == (3,)
+
+
+def test_a_server_answers_in_batches_and_stops_where_the_budget_is_passed(monkeypatch):
+    monkeypatch.setattr(latency, "_RATE_S", 0.1)
+    kept, subject = sleeper(0.004)
+    (row,) = measure([subject], Load("server", (8,), budget_ms=10), 1)
+    assert 0 < row.per_s <= 8 / 0.004  # no more than full batches without a pause
+    assert max(kept.sizes) == 8
+    assert np.percentile(kept.sizes, 50) > 1
+
+
+def test_a_server_that_is_always_too_slow_has_no_rate(monkeypatch):
+    monkeypatch.setattr(latency, "_RATE_S", 0.05)
+    (row,) = measure([sleeper(0.01)[1]], Load("server", (2,), budget_ms=1), 1)
+    assert row.per_s == 0
+
+
+def test_a_model_without_a_compiled_predictor_says_so(naive):
+    found, refused = subjects(naive, Load())
+    assert [subject.variant for subject in found] == ["frame", "panel"]
+    assert "seasonal_naive has no compiled predictor" in refused["onnx"]
+    with pytest.raises(ConfigError, match="nothing to measure"):
+        subjects(naive, Load(), ["onnx"])
+
+
+def test_a_local_model_is_not_asked_for_series_that_it_does_not_know(naive):
+    with pytest.raises(ConfigError, match="knows 3 series, 8 a call are asked for"):
+        list(measure(subjects(naive, Load(), ["panel"])[0], Load("multi"), 3))
+
+
+def test_a_pooled_model_is_asked_for_as_many_series_as_a_call_has(gru):
+    (row,) = measure(subjects(gru, Load(), ["eager"])[0], Load("multi", (7,), seconds=0.05), 3)
+    assert row.batch == 7
+    assert row.parity == 0
+
+
+def test_known_covariates_come_along():
+    pytest.importorskip("torch")
+    table = panel().to_frame()
+    table["price"] = np.linspace(1, 2, len(table))
+    fitted = create("gru:hidden=8,training.steps=3").fit(Panel.from_frame(table, known=("price",)), horizon=5)
+    load = Load(seconds=0.05, horizon=5)
+    rows = list(measure(subjects(fitted, load, ["frame", "panel", "eager"])[0], load, 3))
+    assert [row.variant for row in rows] == ["frame", "panel", "eager"]
+
+
+def test_the_cheapest_variant_within_the_budget_is_chosen(gru, monkeypatch):
+    template = next(measure(subjects(gru, Load(), ["eager"])[0], Load(seconds=0.05), 1))
+    made = {
+        "eager": replace(template, variant="eager", p99_ms=3.0, cost_per_million=5.0),
+        "bf16": replace(template, variant="bf16", p99_ms=9.0, cost_per_million=1.0),
+        "onnx": replace(template, variant="onnx", p99_ms=2.0, cost_per_million=4.0),
+    }
+    monkeypatch.setattr(latency, "measure", lambda *_: iter(made.values()))
+    monkeypatch.setattr(latency, "subjects", lambda *_: ([], {"cudagraph": "needs a GPU"}))
+    choice = select_variant(gru, p99_ms=5)
+    assert choice.variant == "onnx"
+    assert "9 ms is above 5 ms" in choice.refused["bf16"]
+    assert choice.refused["cudagraph"] == "needs a GPU"
+    none = select_variant(gru, p99_ms=1)
+    assert (none.variant, none.nearest) == (None, "onnx")
+    assert "a larger patch" in none.refused["onnx"]
+
+
+@pytest.mark.parametrize("options", [{"scenario": "triple"}, {"batch": (0,)}])
+def test_loads_that_make_no_sense_are_refused(options):
+    with pytest.raises(ConfigError):
+        Load(**options)

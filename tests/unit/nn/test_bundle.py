@@ -1,0 +1,154 @@
+"""The edge bundle: what it holds, and that it runs with numpy and onnxruntime alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import venv
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecastkit.data.panel import Panel
+from forecastkit.errors import ConfigError, StoreError
+from forecastkit.models.gru import GRU
+from forecastkit.nn.options import Training
+
+pytest.importorskip("onnxruntime")
+
+H = 5
+
+
+def table(days=90):
+    rng = np.random.default_rng(2)
+    ds = pd.date_range("2024-01-01", periods=days)
+    frames = []
+    for k in range(3):
+        y = (k + 1) * (10 + ds.day_of_week.to_numpy() + rng.random(days))
+        y[17] = np.nan
+        event = np.where(rng.random(days) < 0.2, "fair", "none")
+        frames.append(
+            pd.DataFrame({"unique_id": f"s{k}", "ds": ds, "y": y, "event": event, "price": 1 + rng.random(days),
+                          "visits": rng.random(days), "kind": f"kind {k % 2}"})
+        )  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    panel = Panel.from_frame(table(), known=("event", "price"), past=("visits",), static=("kind",))
+    return GRU(hidden=8, seeds=1, training=Training(steps=15, batch=16, checks=2)).fit(panel, horizon=H)
+
+
+@pytest.fixture(scope="module")
+def bundle(fitted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("edge") / "bundle"
+    fitted.compile("onnx", levels=(0.1, 0.5, 0.9)).export(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def request_(fitted):
+    """What a till would send, texts included, and the plan of the days to come."""
+    rows = table()
+    ahead = [[["fair" if h == 1 else "none", 1.2 + h / 10] for h in range(H)] for _ in range(3)]
+    groups = [group for _, group in rows.groupby("unique_id", sort=True)]
+    return {
+        "y": [[None if np.isnan(v) else v for v in group.y] for group in groups],
+        "start": "2024-03-31",
+        "known": [
+            group[["event", "price"]].to_numpy().tolist() + plan for group, plan in zip(groups, ahead, strict=True)
+        ],
+        "past": [group[["visits"]].to_numpy().tolist() for group in groups],
+        "static": [[group.kind.iloc[0]] for group in groups],
+    }
+
+
+def expected(fitted, request):
+    ds = pd.date_range("2024-03-31", periods=H)
+    parts = [
+        pd.DataFrame({"unique_id": f"s{k}", "ds": ds} | {
+            name: [row[j] for row in rows[-H:]] for j, name in enumerate(("event", "price"))
+        })
+        for k, rows in enumerate(request["known"])
+    ]  # fmt: skip
+    return fitted.predict(H, levels=(0.1, 0.5, 0.9), future=pd.concat(parts))
+
+
+def check(out, fitted, request):
+    wanted = expected(fitted, request)
+    np.testing.assert_allclose(out["mean"], wanted.mean, rtol=1e-5)
+    np.testing.assert_allclose(out["quantiles"], wanted.quantiles, rtol=1e-5)
+
+
+def run(python, bundle, request):
+    return subprocess.run(
+        [python, "-I", str(bundle / "predict.py")],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_script_gives_what_the_model_gives(fitted, bundle, request_):
+    done = run(sys.executable, bundle, request_)
+    assert done.returncode == 0, done.stderr
+    check(json.loads(done.stdout), fitted, request_)
+
+
+@pytest.mark.slow
+def test_it_runs_in_an_environment_with_numpy_and_onnxruntime_alone(fitted, bundle, request_, tmp_path):
+    venv.create(tmp_path / "bare", with_pip=True)
+    python = tmp_path / "bare" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "numpy", "onnxruntime"]
+    installed = subprocess.run(install, capture_output=True, text=True, check=False)
+    if installed.returncode:
+        pytest.skip(f"no package index to be reached: {installed.stderr.strip().splitlines()[-1]}")
+    assert subprocess.run([python, "-I", "-c", "import forecastkit"], capture_output=True, check=False).returncode == 1
+    done = run(python, bundle, request_)
+    assert done.returncode == 0, done.stderr
+    check(json.loads(done.stdout), fitted, request_)
+
+
+def test_the_manifest_says_what_the_columns_are_and_sums_each_file(fitted, bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["columns"]["known"] == [
+        {"name": "event", "texts": ["fair", "none"]},
+        {"name": "price", "texts": None},
+    ]
+    assert (manifest["model"], manifest["horizon"], manifest["levels"]) == ("gru", H, [0.1, 0.5, 0.9])
+    assert manifest["trained_on"] == fitted.history.fingerprint or manifest["trained_on"] == fitted.trained_on
+    assert set(manifest["files"]) == {"model.onnx", "calendar.npz", "predict.py"}
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256((bundle / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"start": "2023-01-01"}, "start must be a period from 2024-03-31"),
+        ({"start": "2080-01-01"}, "start must be a period from"),
+        ({"known": None}, "known must have the columns"),
+        ({"static": [[1, 2]] * 3}, "static must have the columns ['kind']"),
+    ],
+)
+def test_the_script_says_what_a_request_lacks(bundle, request_, change, words):
+    done = run(sys.executable, bundle, request_ | change)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bundle_is_replaced_and_another_folder_left_alone(fitted, bundle, tmp_path):
+    predictor = fitted.compile("onnx")
+    predictor.export(bundle)
+    assert json.loads((bundle / "manifest.json").read_text())["levels"] == [0.1, 0.5, 0.9]
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(StoreError, match="is no bundle"):
+        predictor.export(tmp_path)
+    with pytest.raises(ConfigError, match="only an onnx variant"):
+        fitted.compile("eager").export(tmp_path / "new")

@@ -1,0 +1,180 @@
+"""The compiled predictor: the same numbers as the model, whatever runs them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecastkit.data.panel import Panel
+from forecastkit.errors import ConfigError, FitError
+from forecastkit.models.gru import GRU
+from forecastkit.models.lstm import LSTM
+from forecastkit.nn import predictor
+from forecastkit.nn.capture import Captured
+from forecastkit.nn.graph import Graph
+from forecastkit.nn.options import Training
+
+pytest.importorskip("onnxruntime")
+
+H = 9
+LEVELS = (0.05, 0.3, 0.5, 0.97)
+QUICK = Training(steps=20, batch=16, checks=2, refit=False)
+
+
+def table(days=130, seed=0):
+    """Four stores of unlike size and length with every role of covariates, gaps and a day that sells nothing."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for k, size in enumerate((1.0, 40.0, 3e5, 7.0)):
+        ds = pd.date_range("2024-01-01", periods=days - 11 * k)
+        promo = (rng.random(len(ds)) < 0.2).astype(float)
+        y = size * (5 + ds.day_of_week.to_numpy() + 4 * promo + rng.random(len(ds)))
+        y[rng.random(len(ds)) < 0.05] = np.nan
+        frames.append(
+            pd.DataFrame({
+                "unique_id": f"s{k}", "ds": ds, "y": y, "promo": promo, "price": 2 + rng.random(len(ds)),
+                "event": np.where(rng.random(len(ds)) < 0.1, "fair", "none"), "footfall": 100 * rng.random(len(ds)),
+                "kind": "large" if k % 2 else "small", "open": rng.random(len(ds)) > 0.05,
+            })
+        )  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def panel():
+    roles = {"known": ("promo", "price", "event"), "past": ("footfall",), "static": ("kind",), "available": "open"}
+    return Panel.from_frame(table(), **roles)
+
+
+@pytest.fixture(scope="module")
+def fitted(panel):
+    return GRU(hidden=12, seeds=2, scaling="ensemble", training=QUICK).fit(panel, horizon=H)
+
+
+@pytest.fixture(scope="module")
+def future(panel):
+    rng = np.random.default_rng(5)
+    return np.stack([rng.integers(0, 2, (4, H)), 2 + rng.random((4, H)), rng.integers(0, 2, (4, H))], -1).astype(float)
+
+
+@pytest.fixture(scope="module")
+def compiled(fitted):
+    return fitted.compile("onnx", levels=LEVELS)
+
+
+def same(one, other):
+    np.testing.assert_allclose(one.mean, other.mean, rtol=2e-5)
+    np.testing.assert_allclose(one.quantiles, other.quantiles, rtol=2e-5, atol=1e-4)
+    assert (one.times == other.times).all()
+    assert one.series == other.series
+
+
+def test_the_plain_graph_gives_what_the_model_gives(fitted, future):
+    same(fitted.compile("eager", levels=LEVELS).predict(future=future), fitted.predict(H, levels=LEVELS, future=future))
+
+
+def test_onnx_gives_what_the_model_gives(fitted, compiled, future):
+    same(compiled.predict(future=future), fitted.predict(H, levels=LEVELS, future=future))
+    assert compiled.parity.largest < 1e-5
+
+
+def test_newer_observations_change_the_forecast_without_a_new_compilation(fitted, compiled, panel, future):
+    shorter = panel.cut(panel.lengths - 2)
+    new = compiled.predict(shorter, future=future)
+    same(new, fitted.update(shorter).predict(H, levels=LEVELS, future=future))
+    assert (new.mean != compiled.predict(future=future).mean).any()
+
+
+def test_one_series_is_its_row_among_many(compiled, future):
+    arrays = compiled.arrays(future=future)
+    many = type(arrays)(*(np.repeat(array, 300, axis=0) for array in arrays))  # above the largest batch
+    for one, all_of_them in zip(compiled(arrays.rows(slice(2, 3))), compiled(many), strict=True):
+        np.testing.assert_allclose(all_of_them[600:900], np.repeat(one, 300, axis=0), rtol=1e-5)
+
+
+def test_threads_get_the_numbers_that_one_after_the_other_gets(compiled, future):
+    arrays = compiled.arrays(future=future)
+    parts = [arrays.rows(slice(k, k + 1)) for k in range(4)] * 25
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(compiled, parts))
+    for part, (mean, quantiles) in zip(parts, together, strict=True):
+        alone = compiled(part)
+        np.testing.assert_array_equal(mean, alone[0])
+        np.testing.assert_array_equal(quantiles, alone[1])
+
+
+def test_bfloat16_is_near_and_says_how_near(fitted, future):
+    small = fitted.compile("bf16")
+    assert 0 < small.parity.largest < 0.05
+    assert abs(small.parity.error) <= predictor.BOUND
+    assert fitted.networks[0].recurrent.weight_ih_l0.dtype.itemsize == 4  # the model itself is left alone
+
+
+def test_an_lstm_can_have_8_bit_weights(panel):
+    fitted = LSTM(hidden=12, seeds=1, training=QUICK).fit(panel, horizon=H)
+    plain, small = fitted.compile("onnx"), fitted.compile("onnx-int8")
+    assert b"DynamicQuantizeLSTM" in small.run.model
+    assert len(small.run.model) < len(plain.run.model)
+
+
+def test_a_gru_has_no_8_bit_weights(fitted):
+    with pytest.raises(ConfigError, match="is for lstm"):
+        fitted.compile("onnx-int8")
+
+
+def test_a_variant_that_moves_the_error_is_refused(fitted, monkeypatch):
+    class Wrong(predictor.Eager):
+        def __call__(self, arrays):
+            mean, quantiles = super().__call__(arrays)
+            return mean * 1.3, quantiles
+
+    real = predictor._run
+    monkeypatch.setattr(predictor, "_run", lambda *a: Wrong(real(*a).graph))
+    with pytest.raises(FitError, match="changes the error of the forecasts by"):
+        fitted.compile("bf16")
+
+
+def test_unknown_variants_and_sizes_are_refused(fitted):
+    with pytest.raises(ConfigError, match="did you mean 'onnx'"):
+        fitted.compile("onxx")
+    with pytest.raises(ConfigError, match="at least 1"):
+        fitted.compile("eager", batch=(0, 8))
+    with pytest.raises(ConfigError, match="needs a network on a CUDA device"):
+        fitted.compile("cudagraph")
+
+
+class Recorded:
+    """A capturer for machines without a GPU: what is captured is run, and counted."""
+
+    def __init__(self):
+        self.captured = 0
+
+    def __call__(self, work):
+        self.captured += 1
+        return work
+
+
+def test_captured_graphs_are_kept_for_each_size_and_padded(fitted, future):
+    plain, capture = fitted.compile("eager"), Recorded()
+    captured = Captured(Graph(fitted.networks, (0.1, 0.5, 0.9)).eval(), (1, 3, 8), capture)
+    arrays = plain.arrays(future=future)
+    for count in (1, 2, 3, 4, 2, 1):
+        part = arrays.rows(slice(0, count))
+        for one, other in zip(captured(part), plain(part), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert capture.captured == 3
+    with pytest.raises(ConfigError, match="at most 8 are prepared for"):
+        captured(type(arrays)(*(np.repeat(array, 3, axis=0) for array in arrays)))
+
+
+def test_weights_that_change_in_place_need_no_new_capture(panel, future):
+    fitted, capture = GRU(hidden=8, seeds=1, training=QUICK).fit(panel, horizon=H), Recorded()
+    captured = Captured(Graph(fitted.networks, (0.5,)).eval(), (4,), capture)
+    arrays = fitted.compile("eager").arrays(future=future)
+    before = captured(arrays)[0]
+    fitted.networks[0].out.bias.data += 0.3
+    assert (captured(arrays)[0] != before).all()
+    assert capture.captured == 1
