@@ -46,6 +46,27 @@ def use_threads(count: int | None) -> Iterator[None]:
         _threads.reset(token)
 
 
+Progress = Callable[[int, int, str], None]  # done, of all, what
+_progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
+
+
+def report(done: int, total: int, what: str) -> None:
+    """Say how far a long piece of work is, to whoever listens (`use_progress`)."""
+    listener = _progress.get()
+    if listener is not None:
+        listener(done, total, what)
+
+
+@contextmanager
+def use_progress(listener: Progress | None) -> Iterator[None]:
+    """Hear from long pieces of work in the block."""
+    token = _progress.set(listener)
+    try:
+        yield
+    finally:
+        _progress.reset(token)
+
+
 def cores() -> int:
     """Cores that this process may run on; 1 in a worker, as there is one worker a core."""
     if multiprocessing.parent_process() is not None:

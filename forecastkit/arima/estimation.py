@@ -78,11 +78,14 @@ def feasible(order, terms, observed):
     """The model with as many terms as so many values can tell apart, and whether that is all of them.
 
     First goes the season, then Fourier terms and line, then the terms of the longer polynomial, then a difference.
+    Where none is left of the differences there is a constant instead, as a level must come from somewhere.
     """
     p, d, q, P, D, Q, m = order
     constant, line, pairs, known = terms
     whole = True
     while True:
+        if d + D == 0 and order.d + order.D > 0:
+            constant = 1
         left, size = observed - d - m * D, constant + line + 2 * pairs + known
         longest = max(p + m * P, q + m * Q)
         seasons = 2 * m if P + D + Q > 0 else 0
@@ -107,7 +110,8 @@ def feasible(order, terms, observed):
 @driver
 def fit_rows(model, history, warm, rows):
     """Fit each series into `rows` [N, L]; `warm` [N, L] are rows of an earlier fit to begin from, or [0, L]."""
-    room = room_for_series(history, width(model.terms), reach(model.order), count(model.order))
+    # A constant may come in the place of differences.
+    room = room_for_series(history, width(model.terms) + 1, reach(model.order), count(model.order))
     for i in range(len(rows)):
         series, first = newest(history, i)
         hint = warm[i] if len(warm) else rows[i, :0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +21,7 @@ from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
 from forecastkit.nn.network import LEVELS, Network, Shape, at_levels
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan, resolve
-from forecastkit.nn.training import train
+from forecastkit.nn.training import train, train_on
 from forecastkit.nn.windows import Windows
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ class RecurrentFitted(Fitted):
     def trained_horizon(self) -> int:
         """Steps of the head."""
         return self.networks[0].plan.horizon
+
+    def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
+        """Train on from the present weights, on all of `panel`, in the share of the steps that `training.warm` says.
+
+        A panel that asks for another network (covariates, season, lags, horizon) is fitted afresh.
+        """
+        found: Fitted = self.recipe.fitted_from(panel, self.recipe._settled(panel, horizon), self.networks)
+        return found
 
     def _updated(self, history: Panel) -> Self:
         return replace(self, history=_newest(history, self.networks[0].plan), failures=baseline.unseen(history))
@@ -193,17 +202,37 @@ class RecurrentForecaster(Forecaster):
     def needs(self, train: Panel) -> int:
         return 1 if train.lengths.max() >= _LEAST else _LEAST
 
+    @property
+    def warm(self) -> bool:
+        """Whether later windows of a backtest are trained on from the weights of the one before."""
+        return self.training.warm > 0
+
     def _fit(self, train: Panel, horizon: int) -> RecurrentFitted:
+        return self.fitted_from(train, horizon, ())
+
+    def fitted_from(self, train: Panel, horizon: int, networks: tuple[Network, ...]) -> RecurrentFitted:
+        """Fitted from the weights of `networks`, or afresh where there are none or they don't suit this panel."""
         # In the order of their ids, so that the order of the table decides nothing.
         ordered = train.take(np.argsort(np.array(train.ids, object), kind="stable"))
         plan = resolve(ordered, horizon, self.season, self.lookback, self.patch)
+        suits = self.warm and bool(networks) and networks[0].plan.like(plan)
+        trained = tuple(self._continued(ordered, networks) if suits else self._trained(ordered, plan))
         return RecurrentFitted(
             recipe=self,
-            history=_newest(train, plan),
+            history=_newest(train, trained[0].plan),
             failures=baseline.unseen(train),
             trained_on=train.fingerprint,
-            networks=tuple(self._trained(ordered, plan)),
+            networks=trained,
         )
+
+    def _continued(self, train: Panel, networks: tuple[Network, ...]) -> Iterator[Network]:
+        for i, old in enumerate(networks):
+            network = copy.deepcopy(old)
+            inputs = lay_out(train, network.plan, network.plan.horizon)
+            windows = Windows.of(inputs, network.plan, next(network.parameters()).device)
+            network.train()
+            train_on(network, windows, inputs, self.training, self.seed + i)
+            yield network.eval()
 
     def _trained(self, train: Panel, plan: Plan) -> Iterator[Network]:
         """One network a seed; the first of each scaling finds out for how many steps the others are trained."""

@@ -24,6 +24,7 @@ class Training:
     patience: checks without a better score after which training stops.
     refit: train again on everything for the steps that were best; else keep the weights that never saw the newest
         windows, in half the time.
+    warm: share of `steps` that a refit takes which begins from the weights of an earlier window; 0 begins afresh.
     dropout: share of the state that is hidden from the head in a training step.
     averaging: share of the past in the moving average of the weights that is kept; 0 keeps the last weights.
     precision: fp32, or bf16 for mixed precision; scaling and loss are in fp32 always.
@@ -41,6 +42,7 @@ class Training:
     checks: int = 20
     patience: int = 8
     refit: bool = True
+    warm: float = 0.0
     dropout: float = 0.0
     averaging: float = 0.98
     precision: str = "fp32"
@@ -54,7 +56,7 @@ class Training:
                 raise ConfigError(f"training.{name} must be above 0, not {getattr(self, name)}")
         if not self.weight_decay >= 0:
             raise ConfigError(f"training.weight_decay must be at least 0, not {self.weight_decay}")
-        for name in ("dropout", "averaging"):
+        for name in ("warm", "dropout", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must be at least 0 and below 1, not {getattr(self, name)}")
         if self.precision not in PRECISIONS:

@@ -109,6 +109,14 @@ class Plan:
         """Periods of history that a forecast depends on."""
         return max((self.lookback, *self.lags))
 
+    def like(self, other: Plan) -> bool:
+        """Whether a network of this plan still suits a panel that asks for the `other`, of a longer history perhaps."""
+        blocks = all(
+            (a.sizes, a.logs, [w > 0 for w in a.within]) == (b.sizes, b.logs, [w > 0 for w in b.within])
+            for a, b in ((self.known, other.known), (self.past, other.past), (self.static, other.static))
+        )
+        return blocks and (self.horizon, self.season) == (other.horizon, other.season)
+
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
         """The way back from `dataclasses.asdict` and JSON."""

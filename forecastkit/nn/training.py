@@ -6,13 +6,15 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forecastkit import execution
+from forecastkit.errors import FitError
 from forecastkit.nn.inputs import Inputs
 from forecastkit.nn.network import LEVELS, Network, Output
 from forecastkit.nn.options import Training
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_CHECKED = 2048  # series whose validation windows are scored
 _CHUNK = 512  # validation windows scored at once
+_WARM_RATE = 0.3  # of the learning rate, where weights are good already
 _HUBER = 4.0  # spreads beyond which the mean's squared error becomes linear
 
 
@@ -112,6 +115,15 @@ def train(
     return steps
 
 
+def train_on(network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> None:
+    """Train `network` in place from the weights that it has, in the share of the steps that `options.warm` says."""
+    everything = Origins.split(inputs, network.plan, 0).to(windows.device)
+    steps = round(options.warm * options.steps)
+    if steps and len(everything.series):
+        calmer = replace(options, lr=options.lr * _WARM_RATE)
+        _Course(network, windows, calmer, torch.Generator(windows.device).manual_seed(seed)).run(everything, steps)
+
+
 @dataclass(frozen=True, eq=False)
 class _Course:
     """What stays the same from one stretch of training to the next."""
@@ -122,6 +134,21 @@ class _Course:
     generator: torch.Generator
 
     def run(self, origins: Origins, steps: int) -> int:
+        """`_run` with as many windows a step as the device has memory for."""
+        begun = {name: value.clone() for name, value in self.network.state_dict().items()}
+        course = self
+        while True:
+            try:
+                return course._run(origins, steps)
+            except torch.OutOfMemoryError as error:
+                batch = course.options.batch // 2
+                if not batch:
+                    raise FitError("the device has no memory for one window: take a shorter lookback") from error
+                logger.warning("out of memory with %d windows a step: from the start with %d", 2 * batch, batch)
+                self.network.load_state_dict(begun)
+                course = replace(course, options=replace(course.options, batch=batch))
+
+    def _run(self, origins: Origins, steps: int) -> int:
         """One cycle of `steps`; where there are windows to check, the best weights are kept. The step they are of."""
         optimiser = torch.optim.AdamW(_groups(self.network, self.options), lr=self.options.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _one_cycle(step / steps))
@@ -131,6 +158,8 @@ class _Course:
             self._step(origins, optimiser)
             schedule.step()
             average.take()
+            if step % every == 0:
+                execution.report(step, steps, f"training {self.network.shape.cell}")
             if step % every == 0 and len(origins.check_series) and average.stop(self._score(average, origins)):
                 logger.debug("no better score for %d checks, stopped at step %d", self.options.patience, step)
                 break

@@ -147,6 +147,18 @@ def test_fewer_terms_are_taken_where_a_series_is_short_and_said_so() -> None:
     assert fit(USUAL, AIR[:60])[0, est.REASON] == est.GOOD
 
 
+@pytest.mark.parametrize("order", [AIRLINE, USUAL, Order(1, 0, 0, 0, 1, 1, 12), Order(1, 2, 1, 0, 0, 0, 1)], ids=str)
+@pytest.mark.parametrize("values", range(2, 9))
+def test_a_very_short_series_is_forecast_where_it_is(order: Order, values: int) -> None:
+    y = 200 + np.array([3.0, -2.0, 5.0, 0.0, 1.0, -4.0, 2.0, 3.0])[:values]
+    row = fit(order, y)
+    if int(row[0, est.REASON]) in est.FAILED:
+        assert values <= 3
+        return
+    mean, _ = forecast(order, row, y, horizon=2)
+    assert np.abs(mean - 200).max() < 30
+
+
 def test_nearly_cancelling_factors_and_a_moving_average_at_one_converge() -> None:
     cancelled = simulated(Order(1, 0, 1, 0, 0, 0, 1), np.array([0.9, -0.88]), 120, 3)
     piled = np.diff(np.random.default_rng(4).normal(size=121))

@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from forecastkit.data.panel import Panel
-from forecastkit.errors import ConfigError, SeriesTooShortError, StoreError
+from forecastkit.errors import ConfigError, FitError, SeriesTooShortError, StoreError
+from forecastkit.execution import use_progress
 from forecastkit.forecaster import State
 from forecastkit.models import restore
 from forecastkit.models.gru import GRU
 from forecastkit.models.lstm import LSTM
 from forecastkit.nn.network import LEVELS, at_levels
 from forecastkit.nn.options import Training
+from forecastkit.nn.training import _Course
 
 QUICK = Training(steps=40, batch=32, checks=4, refit=False)
 UNTRAINED = Training(steps=0)
@@ -378,3 +380,62 @@ def test_a_gpu_forecasts_what_the_cpu_does(panel, fitted):
     served = type(fitted).from_state(fitted.state(), **common)
     np.testing.assert_allclose(served.predict(30).mean, fitted.predict(30).mean, rtol=1e-2)
     assert np.isfinite(small(device="cuda").fit(panel, horizon=14).predict(14).mean).all()
+
+
+def test_a_refit_trains_on_from_the_weights_it_has(panel):
+    recipe = small(training=replace(QUICK, warm=0.5))
+    first = recipe.fit(panel.cut(panel.lengths - 14), horizon=7)
+    again = first.refit(panel, horizon=7)
+    before, after, cold = (m.networks[0].out.weight for m in (first, again, recipe.fit(panel, horizon=7)))
+    assert (after != before).any()
+    assert (after != cold).any()
+    assert (again.history.ends == panel.ends).all()
+    assert again.networks[0] is not first.networks[0]
+
+
+def test_a_refit_for_another_network_begins_afresh(panel):
+    recipe = small(training=replace(QUICK, warm=0.5))
+    first = recipe.fit(panel, horizon=7)
+    np.testing.assert_array_equal(
+        first.refit(panel, horizon=9).predict(9).mean, recipe.fit(panel, horizon=9).predict(9).mean
+    )
+    never = small()
+    assert not never.warm
+    np.testing.assert_array_equal(
+        never.fit(panel, horizon=7).refit(panel, horizon=7).predict(7).mean, never.fit(panel, horizon=7).predict(7).mean
+    )
+
+
+def test_a_device_without_memory_for_a_batch_gets_half_of_it(panel, monkeypatch, caplog):
+    real, asked = _Course._step, []
+
+    def limited(self, origins, optimiser):
+        asked.append(self.options.batch)
+        if self.options.batch > 8:
+            raise torch.OutOfMemoryError("out of memory")
+        real(self, origins, optimiser)
+
+    monkeypatch.setattr(_Course, "_step", limited)
+    tight = small(training=replace(QUICK, batch=33)).fit(panel, horizon=7)
+    assert asked[:3] == [33, 16, 8]
+    assert "out of memory with 16 windows a step: from the start with 8" in caplog.text
+    monkeypatch.setattr(_Course, "_step", real)
+    same = small(training=replace(QUICK, batch=8)).fit(panel, horizon=7)
+    assert np.isfinite(tight.predict(7).mean).all()
+    assert tight.predict(7).mean.shape == same.predict(7).mean.shape
+
+
+def test_a_device_without_memory_for_one_window_says_so(panel, monkeypatch):
+    def none(*_):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(_Course, "_step", none)
+    with pytest.raises(FitError, match="no memory for one window"):
+        small().fit(panel, horizon=7)
+
+
+def test_training_says_how_far_it_is(panel):
+    heard = []
+    with use_progress(lambda *what: heard.append(what)):
+        small().fit(panel, horizon=7)
+    assert heard == [(10 * k, 40, "training gru") for k in range(1, 5)]
