@@ -15,6 +15,7 @@ ORDER = (
     "covariates",
     "hourly",
     "arima_speed",
+    "arima_fits",
     "arima_accuracy",
     "arima_store",
     "latency",

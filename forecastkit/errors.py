@@ -44,12 +44,15 @@ class DataError(ForecastkitError, ValueError):
 
 
 class ColumnError(DataError):
-    """A column is not in the table; carries `column` and the `found` ones."""
+    """A column is not in the table; carries `column` and the `found` ones. What to do: `option`, or other words."""
 
-    def __init__(self, column: str, found: Iterable[str], *, role: str = "", option: str = "") -> None:
+    def __init__(
+        self, column: str, found: Iterable[str], *, role: str = "", option: str = "", remedy: str = ""
+    ) -> None:
         self.column, self.found = column, tuple(map(str, found))
         what = f"no column {column!r}" + (f" for the {role}" if role else "")
-        how = f"; name it with {option}" if option else ""
+        remedy = remedy or (f"name it with {option}" if option else "")
+        how = f"; {remedy}" if remedy else ""
         super().__init__(
             f"{what}{closest(column, self.found) or '.'} Columns found: {', '.join(self.found) or 'none'}{how}"
         )
@@ -122,6 +125,16 @@ def _again(cls: type[ForecastkitError], args: tuple[Any, ...], facts: dict[str, 
 
 def closest(name: str, known: Iterable[str]) -> str:
     """The words ", did you mean 'x'?" for the nearest known name, or nothing."""
-    lower = {k.lower(): k for k in known}
+    found = nearest(name, known)
+    return f", did you mean {found!r}?" if found is not None else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like `name`, whatever the case; of two that differ in case alone the one like it."""
+    lower: dict[str, list[str]] = {}
+    for k in known:
+        lower.setdefault(k.lower(), []).append(k)
     near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.6)
-    return f", did you mean {lower[near[0]]!r}?" if near else ""
+    if not near:
+        return None
+    return max(lower[near[0]], key=lambda k: difflib.SequenceMatcher(None, str(name), k).ratio())

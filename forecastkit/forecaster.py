@@ -194,9 +194,9 @@ class Fitted(ABC):
         """Forecast `horizon` periods after the end of each series.
 
         `levels` are probabilities in (0, 1) in any order. `future` holds the known covariates of those periods: a
-        long table like the training one without the target, or an array [N, H, K] in the order of
-        `history.known.names`. Raises `ConfigError` for levels that the model doesn't give, `DataError` naming the
-        columns and dates of `future` that are missing.
+        long table like the training one without the target, its ids and times called unique_id and ds, or an array
+        [N, H, K] in the order of `history.known.names`. Raises `ConfigError` for levels that the model doesn't give,
+        `DataError` naming the columns and dates of `future` that are missing.
         """
         if not isinstance(horizon, (int, np.integer)) or horizon < 1:
             raise ConfigError(f"horizon must be a whole number of periods from 1, not {horizon!r}")

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from forecastkit.errors import ConfigError, closest
+from forecastkit.errors import ConfigError, nearest
 
 T = TypeVar("T")
 
@@ -61,24 +61,29 @@ def build(cls: type[T], options: Mapping[str, Any], *, where: str = "") -> T:
     for name in options:
         if name not in known:
             raise ConfigError(
-                f"{where} has no option {name!r}{_nearest(name, known) or '.'} Options: {', '.join(known) or 'none'}"
+                f"{where} has no option {name!r}{_meant(name, known) or '.'} Options: {', '.join(known) or 'none'}"
             )
     if missing := [n for n in known if n not in options and _required(cls, n)]:
         raise ConfigError(f"{where} needs {', '.join(missing)}")
     return cls(**{name: _fit(value, known[name], f"{where}: {name}") for name, value in options.items()})
 
 
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    """The option that was meant, also one of a packed value: `max_p` is `bounds.max_p`."""
-    inner = [
-        f"{outer}.{field.name}"
-        for outer, hint in known.items()
-        for kind in (hint, *typing.get_args(hint))
-        if dataclasses.is_dataclass(kind)
-        for field in dataclasses.fields(kind)
-    ]
-    exact = [path for path in inner if path.rpartition(".")[2] == name]
-    return f", did you mean {exact[0]!r}?" if exact else closest(name, [*known, *inner])
+def _meant(name: str, hints: Mapping[str, Any]) -> str:
+    """The words for the closest option, also of those that stand in a field which is a dataclass itself."""
+    paths = _paths(hints)
+    found = nearest(name, paths)
+    return "" if found is None else f", did you mean {paths[found]!r}?"
+
+
+def _paths(hints: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Each option's own name and how it is written; where two have one name the outer one counts."""
+    found = {name: prefix + name for name in hints}
+    for name, hint in hints.items():
+        if dataclasses.is_dataclass(hint):
+            inner = typing.get_type_hints(hint)
+            own = {f.name: inner[f.name] for f in dataclasses.fields(hint) if f.init}
+            found = _paths(own, f"{prefix}{name}.") | found
+    return found
 
 
 def _required(cls: type[Any], name: str) -> bool:

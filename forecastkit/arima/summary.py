@@ -24,9 +24,10 @@ class Summary:
     """One series' model. `str()` is the usual table; the numbers stand in the fields.
 
     names, estimates, errors: [k] coefficients, regression, sigma2, with standard errors from the observed information
-    (of the regression from its own, given the coefficients; NaN where the likelihood is flat) · llf, of the differenced
-    series · aic, aicc, bic · observed: values that the likelihood counts · ljung_box: (lags, statistic, p) with the
-    coefficients taken off the degrees of freedom (Ljung & Box 1978, Biometrika 65) · jarque_bera: (statistic, p).
+    (of regression and sigma2 from their own, given the coefficients; NaN where the likelihood is flat) · llf, of the
+    differenced series · aic, aicc, bic · observed: values that the likelihood counts · ljung_box: (lags, statistic, p)
+    with the coefficients taken off the degrees of freedom (Ljung & Box 1978, Biometrika 65) · jarque_bera: (statistic,
+    p).
     """
 
     series: str

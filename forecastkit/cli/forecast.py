@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from forecastkit.forecaster import Fitted
 
 
+_FEW = 3  # series that are named where more are meant
 _NAMES = ("id", "time", "target", "available")
 
 
@@ -70,14 +72,17 @@ def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:
         static=history.static.names,
         available=flags["available"],
     )
-    present = set(newer.ids)
-    absent = [name for name in history.ids if name not in present]
-    if absent:
-        names = ", ".join(absent[:3]) + (" and so on" if len(absent) > 3 else "")
-        console.say(
-            f"{len(absent):,} of {len(history):,} series are not in {flags['data']} and get no forecast: {names}"
-        )
+    _say_left_out(history.ids, newer.ids, flags["data"])
     return fitted.update(newer)
+
+
+def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> None:
+    """Forecasts are of the series in the newer data: say which of the model's have none."""
+    there = set(newer)
+    absent = [name for name in fitted if name not in there]
+    if absent:
+        names = ", ".join(map(repr, absent[:_FEW])) + (" and so on" if len(absent) > _FEW else "")
+        console.say(f"{len(absent):,} of {len(fitted):,} series are not in {source} and get no forecast: {names}")
 
 
 def _future(fitted: Fitted, flags: dict[str, Any]) -> Any:

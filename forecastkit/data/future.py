@@ -37,8 +37,16 @@ def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None =
 def _check(table: pa.Table, columns: Columns, known: Covariates) -> None:
     for name in (columns.time, *known.names):
         if name not in table.column_names:
-            how = f".rename(columns={{...: {name!r}}})" if name == columns.time else ""
-            raise ColumnError(name, table.column_names, role="future", option=how)
+            remedy = _usual(columns) if name == columns.time else ""
+            raise ColumnError(name, table.column_names, role="future", remedy=remedy)
+
+
+def _usual(columns: Columns) -> str:
+    """What to do where a plan has names of its own: a panel does not remember those of its table."""
+    return (
+        f"rename yours to {columns.id!r} and {columns.time!r}, whatever they were called in the history, or in the "
+        "command give --id and --time"
+    )
 
 
 def _block(table: pa.Table, known: Covariates) -> Floats:
@@ -80,7 +88,7 @@ def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any,
 def _speaks_for_all(table: pa.Table, columns: Columns, numbers: Any) -> None:
     """A plan without ids holds for every series; refuse one whose ids merely have another name."""
     if closest(columns.id, table.column_names) or len(np.unique(numbers)) < len(numbers):
-        raise ColumnError(columns.id, table.column_names, role="future's ids", option="--id")
+        raise ColumnError(columns.id, table.column_names, role="future's ids", remedy=_usual(columns))
 
 
 def _once(history: Panel, horizon: int, owner: Any, step: Any) -> None:

@@ -91,9 +91,29 @@ def test_forecast_goes_on_from_newer_data(command, demand: Path) -> None:
     command("fit", demand, "-m", "seasonal_naive", "-o", "model")
     newer = pd.DataFrame({"unique_id": "milk", "ds": pd.date_range("2024-03-31", periods=7), "y": 99.0})
     newer.to_csv("newer.csv", index=False)
-    frame = pd.read_csv(io.StringIO(command("forecast", "model", "-h", "2", "--data", "newer.csv").out))
+    done = command("forecast", "model", "-h", "2", "--data", "newer.csv")
+    frame = pd.read_csv(io.StringIO(done.out))
     assert frame["ds"].tolist() == ["2024-04-07", "2024-04-08"]
     assert (frame["mean"] == 99.0).all()
+    assert done.err == "2 of 3 series are not in newer.csv and get no forecast: 'bread, rye', '🧀'\n"
+
+
+def test_forecast_names_a_few_of_many_series_that_newer_data_lacks(command) -> None:
+    days = pd.date_range("2024-01-01", periods=21)
+    frame = pd.concat([pd.DataFrame({"unique_id": f"s{k}", "ds": days, "y": float(k)}) for k in range(9)])
+    frame.to_csv("all.csv", index=False)
+    command("fit", "all.csv", "-m", "naive", "-o", "model")
+    assert command("forecast", "model", "-h", "1", "--data", "all.csv").err == ""
+    frame[frame["unique_id"] == "s8"].to_csv("one.csv", index=False)
+    done = command("forecast", "model", "-h", "1", "--data", "one.csv", "--json")
+    assert [row["unique_id"] for row in json.loads(done.out)["forecast"]] == ["s8"]
+    assert done.err == "8 of 9 series are not in one.csv and get no forecast: 's0', 's1', 's2' and so on\n"
+
+
+def test_an_option_that_stands_inside_another_is_offered_as_it_is_written(command, demand: Path) -> None:
+    done = command("fit", demand, "-m", "auto_arima:max_p=3", "-o", "model")
+    assert done.code == 2
+    assert "did you mean 'bounds.max_p'?" in done.err
 
 
 def test_forecast_says_which_known_columns_are_missing_and_when(command, demand: Path) -> None:
@@ -311,5 +331,5 @@ def test_series_that_are_not_in_newer_data_are_named(command, tmp_path: Path) ->
     assert command("fit", tmp_path / "all.csv", "-m", "naive", "-o", tmp_path / "model").code == 0
     done = command("forecast", tmp_path / "model", "-h", "2", "--data", tmp_path / "one.csv")
     assert "2 of 3 series are not in" in done.err
-    assert "get no forecast: a, c" in done.err
+    assert "get no forecast: 'a', 'c'" in done.err
     assert set(pd.read_csv(io.StringIO(done.out)).unique_id) == {"b"}

@@ -31,6 +31,12 @@ class Toy:
     training: Options = field(default_factory=Options)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    training: Options = field(default_factory=Options)
+    rate: float = 1.0
+
+
 def build(text: str) -> Toy:
     return recipes.build(Toy, recipes.parse(text)[1])
 
@@ -63,6 +69,27 @@ def test_a_misspelt_option_is_refused_with_the_closest_name() -> None:
         build("toy:ordr=(1,0,0)")
     with pytest.raises(ConfigError, match="toy: training has no option 'step', did you mean 'steps'"):
         build("toy:training.step=5")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("toy:steps=5", "training.steps"),
+        ("toy:stps=5", "training.steps"),
+        ("toy:seasn=5", "season"),
+        ("auto_arima:max_p=3", "bounds.max_p"),
+        ("auto_arima:max_P=1", "bounds.max_P"),
+        ("auto_arima:bounds.maxP=1", "max_P"),
+    ],
+)
+def test_an_option_that_stands_inside_another_is_offered_as_it_is_written(text: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"did you mean '{meant}'\?"):
+        build(text) if text.startswith("toy") else create(text)
+
+
+def test_the_outer_option_counts_where_one_inside_has_its_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'rate'"):
+        recipes.build(Outer, {"rte": 1})
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ def m3_monthly() -> list[Floats]:
 
 @pytest.fixture(scope="session")
 def m3_monthly_widely() -> list[Floats]:
-    """Every fourth series."""
+    """Every fourth series, 357 of them."""
     return _every(4)
 
 
 def _every(step: int) -> list[Floats]:
+    """M3 monthly series without their test part."""
     try:
         panel = datasets.load("m3_monthly")
     except MissingExtraError as error:

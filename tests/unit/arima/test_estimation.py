@@ -20,30 +20,47 @@ USUAL = Order(1, 1, 1, 0, 1, 1, 12)
 
 
 def reference_llf(order: Order, y: Floats) -> float:
-    """The best that statsmodels finds, on the scale of the differenced series."""
+    """The best that statsmodels finds, on the scale of the differenced series; NaN where it breaks off."""
     w = y
     for lag in [1] * order.d + [order.m] * order.D:
         w = w[lag:] - w[:-lag]
     scale = w.std()
     season = (order.P, 0, order.Q, order.m) if order.m > 1 else (0, 0, 0, 0)
     model = SARIMAX(w / scale, order=(order.p, 0, order.q), seasonal_order=season, concentrate_scale=True)
-    return float(model.fit(disp=0, maxiter=200).llf - len(w) * np.log(scale))
+    try:
+        return float(model.fit(disp=0, maxiter=200).llf - len(w) * np.log(scale))
+    except np.linalg.LinAlgError:  # beside the unit circle its stationary variance has no solution
+        return np.nan
+
+
+def share_as_high(order: Order, series: list[Floats]) -> float:
+    """Of fits that statsmodels ends, those whose log-likelihood is at least its own, but for 0.1."""
+    ahead = fit(order, *series)[:, est.LOG_LIKELIHOOD] - np.array([reference_llf(order, y) for y in series])
+    ended = ~np.isnan(ahead)
+    assert ended.mean() > 0.9
+    return float(np.mean(ahead[ended] >= -0.1))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "share"),
-    [(AIRLINE, 0.99), (USUAL, 0.99), (Order(0, 1, 2, 0, 0, 0, 1), 0.99), (Order(2, 1, 1, 1, 0, 1, 12), 0.95)],
+    [(AIRLINE, 0.99), (USUAL, 0.98), (Order(0, 1, 2, 0, 0, 0, 1), 0.99), (Order(2, 1, 1, 1, 0, 1, 12), 0.95)],
     ids=str,
 )
-def test_the_maximum_is_as_high_as_that_of_statsmodels(
-    order: Order, share: float, m3_monthly: list[Floats], m3_monthly_widely: list[Floats]
-) -> None:
-    """In every 20th M3 series, but for the usual order, whose share is so near the bound that more must be asked."""
-    series = m3_monthly if order != USUAL else m3_monthly_widely
-    rows = fit(order, *series)
-    ahead = rows[:, est.LOG_LIKELIHOOD] - np.array([reference_llf(order, y) for y in series])
-    assert np.mean(ahead >= -0.1) >= share
+def test_the_maximum_is_as_high_as_that_of_statsmodels(order: Order, share: float, m3_monthly: list[Floats]) -> None:
+    """In every 20th M3 series, so that 0.98 of 72 allows one; the requirement is held to by the larger sample below."""
+    assert share_as_high(order, m3_monthly) >= share
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("order", "share"),
+    [(AIRLINE, 0.99), (USUAL, 0.99), (Order(2, 1, 1, 1, 0, 1, 12), 0.95), (Order(2, 1, 2, 1, 1, 1, 12), 0.95)],
+    ids=str,
+)
+def test_the_maximum_is_as_high_in_a_larger_sample(order: Order, share: float, m3_monthly_widely: list[Floats]) -> None:
+    """99 % for orders up to (1,1,1)(0,1,1), 95 % for those beyond; 100 series are too few to tell 95 from 96 %."""
+    assert share_as_high(order, m3_monthly_widely) >= share
 
 
 def test_the_airline_model_of_the_air_passengers_is_the_textbook_one() -> None:

@@ -60,6 +60,20 @@ def test_a_plan_without_ids_holds_for_all_and_says_each_thing_once() -> None:
         lay_out(panel, 2, pd.concat([plan("2024-05-03", [7.0, 8.0])] * 2))
 
 
+@pytest.mark.parametrize("missing", ["unique_id", "ds"])
+def test_a_plan_with_names_of_its_own_is_told_the_usual_ones(missing: str) -> None:
+    times = pd.date_range("2024-05-01", periods=48, freq="h")
+    frame = pd.concat([pd.DataFrame({"sku": sku, "hour": times, "sold": 1.0, "price": 1.0}) for sku in "ab"])
+    panel = Panel.from_frame(frame, id="sku", time="hour", target="sold", known=["price"])
+    own = pd.concat([plan("2024-05-03", [7.0, 8.0]).assign(unique_id=sku) for sku in "ab"])
+    assert np.isfinite(lay_out(panel, 2, own)).all()
+    renamed = own.rename(columns={missing: {"unique_id": "sku", "ds": "hour"}[missing]})
+    with pytest.raises(ColumnError, match=f"no column '{missing}'.*rename yours to 'unique_id' and 'ds'") as caught:
+        lay_out(panel, 2, renamed)
+    assert caught.value.found == tuple(renamed.columns)
+    assert "--id and --time" in str(caught.value)
+
+
 def test_infinite_numbers_are_refused() -> None:
     from forecastkit import create
 
