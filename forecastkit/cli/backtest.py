@@ -80,7 +80,7 @@ rolling_options = options.packed(
                  help="One cutoff for all (calendar), or counted back from each series' own end."),
     click.option("--refit", type=options.Refit(), default="always", show_default=True, help="How often to fit anew."),
     click.option("--cold", type=click.IntRange(1), default=4, show_default=True,
-                 help="Every so many fits begin afresh, those between from the last window (ARIMA family)."),
+                 help="Every so many fits begin afresh, those between from the last window (ARIMA, networks)."),
     click.option("--history", type=click.IntRange(1), help="Periods of training data; all when left out."),
 )  # fmt: skip
 

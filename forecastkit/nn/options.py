@@ -42,7 +42,7 @@ class Training:
     checks: int = 20
     patience: int = 8
     refit: bool = True
-    warm: float = 0.0
+    warm: float = 0.1
     dropout: float = 0.0
     averaging: float = 0.98
     precision: str = "fp32"

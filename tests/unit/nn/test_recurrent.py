@@ -404,7 +404,7 @@ def test_a_refit_for_another_network_begins_afresh(panel):
     np.testing.assert_array_equal(
         first.refit(panel, horizon=9).predict(9).mean, recipe.fit(panel, horizon=9).predict(9).mean
     )
-    never = small()
+    never = small(training=replace(QUICK, warm=0.0))
     assert not never.warm
     np.testing.assert_array_equal(
         never.fit(panel, horizon=7).refit(panel, horizon=7).predict(7).mean, never.fit(panel, horizon=7).predict(7).mean
