@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +37,17 @@ def threads() -> int:
 
 
 @contextmanager
-def use_threads(count: int | None) -> Iterator[None]:
-    """Let compiled code in the block use `count` threads. The numbers that it gives don't depend on it."""
-    token = _threads.set(count)
+def _set(setting: ContextVar[T], value: T) -> Iterator[None]:
+    token = setting.set(value)
     try:
         yield
     finally:
-        _threads.reset(token)
+        setting.reset(token)
+
+
+def use_threads(count: int | None) -> AbstractContextManager[None]:
+    """Let compiled code in the block use `count` threads. The numbers that it gives don't depend on it."""
+    return _set(_threads, count)
 
 
 Progress = Callable[[int, int, str], None]  # done, of all, what
@@ -57,14 +61,9 @@ def report(done: int, total: int, what: str) -> None:
         listener(done, total, what)
 
 
-@contextmanager
-def use_progress(listener: Progress | None) -> Iterator[None]:
+def use_progress(listener: Progress | None) -> AbstractContextManager[None]:
     """Hear from long pieces of work in the block."""
-    token = _progress.set(listener)
-    try:
-        yield
-    finally:
-        _progress.reset(token)
+    return _set(_progress, listener)
 
 
 def cores() -> int:
