@@ -66,6 +66,22 @@ def use_progress(listener: Progress | None) -> AbstractContextManager[None]:
     return _set(_progress, listener)
 
 
+_checkpoints: ContextVar[Path | None] = ContextVar("checkpoints", default=None)
+
+
+def checkpoints() -> Path | None:
+    """The folder where long trainings write down how far they are, if there is one."""
+    return _checkpoints.get()
+
+
+def use_checkpoints(folder: str | Path | None) -> AbstractContextManager[None]:
+    """Let trainings in the block go on from what is in `folder`, and write down there how far they are.
+
+    What a killed training left is used by the same training alone. The folder is the caller's to remove.
+    """
+    return _set(_checkpoints, None if folder is None else Path(folder))
+
+
 def cores() -> int:
     """Cores that this process may run on; 1 in a worker, as there is one worker a core."""
     if multiprocessing.parent_process() is not None:

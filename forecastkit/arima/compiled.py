@@ -10,7 +10,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock as Lock
@@ -22,6 +26,8 @@ from numba.core import caching, cgutils
 from numba.core.ccallback import CFunc
 from numba.core.typing import signature
 from numba.extending import intrinsic
+
+from forecastkit.execution import cores
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +77,7 @@ class _Cache(caching.FunctionCache):
 
 @lru_cache(maxsize=1)
 def _announce() -> None:
-    logger.warning("compiling the ARIMA core, once on this machine: this takes a minute or two")
+    logger.warning("compiling the ARIMA core, once on this machine: this takes about a minute")
 
 
 class _Linking:
@@ -172,17 +178,59 @@ def _link() -> None:
     In the order of definition, as a later one may call an earlier one.
     """
     with _linking:
-        if _linked and _linked[-1] is None:  # in the middle of it: this is one of them being compiled
+        if not _to_link or (_linked and _linked[-1] is None):  # in the middle of it: this is one of them being compiled
             return
-        while _to_link:
-            name, callback = next(iter(_to_link.items()))
-            _linked.append(None)
-            try:
-                callback.compile()
-                binding.add_symbol(name, callback.address)
-            finally:
-                _linked.pop()
-            _linked.append(_to_link.pop(name))  # only now: an interrupted one is compiled again
+        with _from_the_other_end():
+            while _to_link:
+                name, callback = next(iter(_to_link.items()))
+                _linked.append(None)
+                try:
+                    callback.compile()
+                    binding.add_symbol(name, callback.address)
+                finally:
+                    _linked.pop()
+                _linked.append(_to_link.pop(name))  # only now: an interrupted one is compiled again
 
 
 _linked: list[CFunc | None] = []  # kept alive
+
+
+@contextmanager
+def _from_the_other_end() -> Iterator[None]:
+    """Where there is much to compile, have another process do it from the last one on until the two meet.
+
+    They meet in the cache. If the other does not come to it, this one compiles all.
+    """
+    if _on_disk(next(iter(_to_link.values()))) or cores() < 2 or not sys.executable:
+        yield
+        return
+    work = f"import forecastkit.arima.panel; from {__name__} import compile_backwards; compile_backwards()"
+    places = os.pathsep.join(filter(None, sys.path))
+    quiet = subprocess.DEVNULL
+    environment = {**os.environ, "PYTHONPATH": places}
+    try:
+        other = subprocess.Popen([sys.executable, "-c", work], env=environment, stdin=quiet, stdout=quiet, stderr=quiet)
+    except OSError as error:
+        logger.info("no second process to compile: %s", error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        other.terminate()
+        other.wait()
+
+
+def _on_disk(callback: CFunc) -> bool:
+    """Whether it needs no compiling, or compiling it could not be kept."""
+    file = getattr(callback._cache, "_cache_file", None)  # type: ignore[attr-defined]
+    return file is None or bool(file._load_index())
+
+
+def compile_backwards() -> None:
+    """Compile what is called by name from the last one on, for the cache; nothing of it can be called here."""
+    _linked.append(None)  # drivers that it meets must not link
+    for name in _to_link:
+        binding.add_symbol(name, 1)
+    for callback in reversed(_to_link.values()):
+        callback.compile()

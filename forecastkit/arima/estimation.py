@@ -68,9 +68,9 @@ def starts_for(order, asked):
     k = count(order)
     if k <= 1 or (order.p + order.P == 0 and order.q <= 1):
         return 1
-    if k == 2:
-        return 2
-    return 3 if k == 3 else 6
+    if k <= 3:
+        return k
+    return 6 if k == 4 else 8
 
 
 @kernel

@@ -38,7 +38,7 @@ from forecastkit.arima.orders import coefficients, count, free_numbers
 from forecastkit.arima.polynomials import apply, dot, forward_seasonal, put
 
 TOLERANCE = 3e-4
-MOST_STARTS = 6
+MOST_STARTS = 8
 _ITERATIONS = 60
 _LONGEST_STEP = 1.0  # radians
 _TRIAL_STEPS = 2  # of each start, before the best of them is followed

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
-from forecastkit.arima.compiled import driver, kernel
+from forecastkit.arima.compiled import by_name, driver, kernel
 from forecastkit.arima.differences import plain_differences, seasonal_differences
 from forecastkit.arima.estimation import (
     CONSTANT,
@@ -21,6 +22,7 @@ from forecastkit.arima.estimation import (
     GOOD,
     LOG_LIKELIHOOD,
     REASON,
+    SERIES_ROOM_TYPE,
     STEADY,
     TOO_SHORT,
     TRIED,
@@ -36,11 +38,11 @@ from forecastkit.arima.estimation import (
     seen,
     usable_hint,
 )
-from forecastkit.arima.likelihood import DEGREES, SERIES
+from forecastkit.arima.likelihood import BOOL, DEGREES, SERIES, TABLE, VECTOR, WHOLE
 from forecastkit.arima.optimiser import fit, ordinary, refit
 from forecastkit.arima.orders import LARGEST, Order, count, lost, reach, split
 from forecastkit.arima.polynomials import put
-from forecastkit.arima.preparation import Terms, lay_columns, newest, width
+from forecastkit.arima.preparation import SERIES_TYPE, Terms, lay_columns, newest, width
 
 AICC, AIC, BIC = range(3)
 _CLEAR, _SEASONAL_CLEAR = 1.01, 1.001  # how far outside the unit circle a root must lie
@@ -89,6 +91,13 @@ class Desk(NamedTuple):
     trail: Trail
 
 
+LIMITS_TYPE = types.NamedTuple((*[WHOLE] * 10, BOOL, BOOL, *[WHOLE] * 4), Limits)
+TRAIL_TYPE = types.NamedTuple(
+    (types.Array(types.boolean, 5, "C"), types.Array(types.int64, 1, "C"), VECTOR, VECTOR, VECTOR), Trail
+)
+DESK_TYPE = types.NamedTuple((SERIES_ROOM_TYPE, VECTOR, VECTOR, TABLE, TRAIL_TYPE), Desk)
+
+
 class Data(NamedTuple):
     """One series laid out for all candidates, as they all have the same differences."""
 
@@ -119,7 +128,7 @@ def search_rows(limits, history, warm, rows):
         note_part(history, i, first, rows[i])
 
 
-@kernel
+@by_name(types.void, LIMITS_TYPE, SERIES_TYPE, DESK_TYPE, VECTOR, VECTOR)
 def search_one(limits, series, desk, hint, row):
     """Choose and fit a model for one series."""
     room, trail = desk.room, desk.trail

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 def command(data: str, model: str, output: str, horizon: int | None, **packs: Any) -> None:
     """Fit MODEL on all of DATA and write it to a folder, from which `forecast` goes on.
 
+    A training that was interrupted is gone on with by the same command.
+
     \b
     Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
     """
@@ -42,7 +48,8 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
     panel = table.read(data)
     recipe = making.recipe(model, panel)
     start = time.perf_counter()
-    fitted = _fit(recipe, panel, horizon, packs["jobs"])
+    with _resumable(Path(output)):
+        fitted = _fit(recipe, panel, horizon, packs["jobs"])
     seconds = time.perf_counter() - start
     for series, reason in list(fitted.failures.items())[:5]:
         if packs["strict"]:
@@ -75,3 +82,19 @@ def _fit(recipe: Forecaster, panel: Panel, horizon: int | None, jobs: int) -> Fi
         if isinstance(recipe, LocalForecaster) and jobs > 1 and not recipe.threaded:
             return fit_in_processes(recipe, panel, jobs, progress=progress)
         return recipe.fit(panel, horizon=horizon)
+
+
+@contextmanager
+def _resumable(output: Path) -> Iterator[None]:
+    """A folder beside `output` where a long training writes down how far it is; gone once it is through."""
+    from forecastkit.execution import use_checkpoints
+
+    folder = output.parent / f".{output.name}.training"
+    try:
+        with use_checkpoints(folder):
+            yield
+    except KeyboardInterrupt:
+        if folder.exists():
+            console.say(f"how far training is stands in {folder}: the same command goes on from there")
+        raise
+    shutil.rmtree(folder, ignore_errors=True)

@@ -25,26 +25,29 @@ class Replay(Protocol):
     def __call__(self) -> None: ...
 
 
-Capturer = Callable[[Callable[[], None]], Replay]
+class Capturer(Protocol):
+    """Runs `work` as often as `WARM_UP` says, then captures it with the generators that it draws from."""
+
+    def __call__(self, work: Callable[[], None], *generators: torch.Generator) -> Replay: ...
 
 
-def cuda_capture(work: Callable[[], None]) -> Replay:
-    """`work` as a CUDA graph; it is run a few times before on the stream of the capture, as its libraries need."""
+WARM_UP = 3  # runs on the stream of the capture before it, as CUDA's libraries need
+
+
+def cuda_capture(work: Callable[[], None], *generators: torch.Generator) -> Replay:
+    """`work` as a CUDA graph; a replay only starts it."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(3):
+        for _ in range(WARM_UP):
             work()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
+    for generator in generators:
+        graph.register_generator_state(generator)
     with torch.cuda.graph(graph, stream=stream):
         work()
-
-    def replay() -> None:
-        graph.replay()
-        torch.cuda.synchronize()
-
-    return replay
+    return graph.replay
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,8 @@ class Captured:
             for buffer, array in zip(bucket.given, arrays, strict=True):
                 buffer[:count].copy_(torch.from_numpy(np.ascontiguousarray(array)))
             bucket.replay()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
             mean, quantiles = (buffer[:count].numpy().copy() for buffer in bucket.found)
         return mean, quantiles
 

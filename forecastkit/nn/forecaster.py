@@ -118,7 +118,7 @@ def _forecast(network: Network, history: Panel, horizon: int, future: Floats | N
     inputs = lay_out(history, network.plan, horizon, future)
     device = next(network.parameters()).device
     windows = Windows.of(inputs, network.plan, device)
-    chunks = torch.arange(len(history), device=device).split(_CHUNK)
+    chunks = torch.arange(len(history), device=windows.home).split(_CHUNK)
     with torch.inference_mode():
         parts = [_rolled(network, windows.rows(rows), horizon) for rows in chunks]
     mean, grid = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True))
@@ -131,7 +131,7 @@ def _rolled(network: Network, windows: Windows, horizon: int) -> tuple[Tensor, T
 
     There the spreads of a block, on average over its steps, are added to the next one's in squares.
     """
-    series = torch.arange(len(windows.y), device=windows.device)
+    series = torch.arange(len(windows.y), device=windows.home)
     trained, means, grids, carried = network.plan.horizon, [], [], None
     for done in range(0, horizon, trained):
         start = torch.full_like(series, windows.end + done)

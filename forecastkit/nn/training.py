@@ -1,30 +1,33 @@
-"""The training loop: windows drawn on the device, one-cycle AdamW, best weights by the newest windows."""
+"""The training loop: windows drawn where the history stands, and the best weights by the newest windows."""
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from forecastkit import execution
 from forecastkit.errors import FitError
+from forecastkit.nn import checkpoint
+from forecastkit.nn.capture import WARM_UP, Capturer, cuda_capture
+from forecastkit.nn.checkpoint import Checkpoints
 from forecastkit.nn.inputs import Inputs
 from forecastkit.nn.network import LEVELS, Network, Output
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan
+from forecastkit.nn.stretch import Stretch
 from forecastkit.nn.windows import Windows
 
 logger = logging.getLogger(__name__)
 
 _MOST_CHECKED = 2048  # series whose validation windows are scored
 _CHUNK = 512  # validation windows scored at once
+_WORTH_CAPTURING = 50  # steps; fewer are made one by one
 _WARM_RATE = 0.3  # of the learning rate, where weights are good already
 _HUBER = 4.0  # spreads beyond which the mean's squared error becomes linear
 
@@ -82,7 +85,7 @@ def loss_of(output: Output, target: Tensor, seen: Tensor) -> Tensor:
     size = output.size
     weight = (seen & (size > 0)).float()  # [B, H]
     size = torch.where(size > 0, size, 1.0)
-    levels = torch.tensor(LEVELS, device=target.device)
+    levels = _levels(target.device)
     short = (target[..., None] - output.quantiles) / size[..., None]  # [B, H, Q]
     pinball = 2 * torch.maximum(levels * short, (levels - 1) * short).mean(-1)
     mean = functional.huber_loss(output.mean / size, target / size, reduction="none", delta=_HUBER)
@@ -98,30 +101,30 @@ def train(
     steps on everything, so that the newest demand is learned from too. With `steps` of an earlier network of the same
     kind only that.
     """
-    everything = Origins.split(inputs, network.plan, 0).to(windows.device)
-    course = _Course(network, windows, options, torch.Generator(windows.device).manual_seed(seed))
-    held = Origins.split(inputs, network.plan, options.validation).to(windows.device)
+    everything = Origins.split(inputs, network.plan, 0).to(windows.home)
+    course = _Course.of(network, windows, inputs, options, seed)
+    held = Origins.split(inputs, network.plan, options.validation).to(windows.home)
     if not options.steps or not len(held.series):
         return options.steps
     if steps is None or not options.refit:
         fresh = {name: value.clone() for name, value in network.state_dict().items()}
-        best = course.run(held, options.steps)
+        best = course.run(held, options.steps, "held")
         steps = best if len(held.check_series) else options.steps
         if not len(held.check_series) or not options.refit:
             return steps
         network.load_state_dict(fresh)
     if steps:
-        course.run(everything, steps)
+        course.run(everything, steps, "everything")
     return steps
 
 
 def train_on(network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> None:
     """Train `network` in place from the weights that it has, in the share of the steps that `options.warm` says."""
-    everything = Origins.split(inputs, network.plan, 0).to(windows.device)
+    everything = Origins.split(inputs, network.plan, 0).to(windows.home)
     steps = round(options.warm * options.steps)
     if steps and len(everything.series):
         calmer = replace(options, lr=options.lr * _WARM_RATE)
-        _Course(network, windows, calmer, torch.Generator(windows.device).manual_seed(seed)).run(everything, steps)
+        _Course.of(network, windows, inputs, calmer, seed).run(everything, steps, "warm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,14 +135,23 @@ class _Course:
     windows: Windows
     options: Training
     generator: torch.Generator
+    checkpoints: Checkpoints | None
+    capture: Capturer | None  # for a device whose steps are captured
 
-    def run(self, origins: Origins, steps: int) -> int:
+    @classmethod
+    def of(cls, network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> _Course:
+        generator = torch.Generator(windows.home).manual_seed(seed)
+        captured = windows.home.type == "cuda"
+        checkpoints = Checkpoints.of(network, inputs, seed)
+        return cls(network, windows, options, generator, checkpoints, cuda_capture if captured else None)
+
+    def run(self, origins: Origins, steps: int, stage: str) -> int:
         """`_run` with as many windows a step as the device has memory for."""
         begun = {name: value.clone() for name, value in self.network.state_dict().items()}
         course = self
         while True:
             try:
-                return course._run(origins, steps)
+                return course._run(origins, steps, stage)
             except torch.OutOfMemoryError as error:
                 batch = course.options.batch // 2
                 if not batch:
@@ -148,38 +160,59 @@ class _Course:
                 self.network.load_state_dict(begun)
                 course = replace(course, options=replace(course.options, batch=batch))
 
-    def _run(self, origins: Origins, steps: int) -> int:
+    def _run(self, origins: Origins, steps: int, stage: str) -> int:
         """One cycle of `steps`; where there are windows to check, the best weights are kept. The step they are of."""
-        optimiser = torch.optim.AdamW(_groups(self.network, self.options), lr=self.options.lr)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _one_cycle(step / steps))
-        average = _Average(self.network, self.options)
+        stretch = Stretch(self.network, self.options, steps, self.generator)
+        place = self.checkpoints.place(self.options, steps, stage) if self.checkpoints else None
+        if place:
+            checkpoint.read(stretch, place)
         every = max(steps // self.options.checks, 1)
-        for step in range(1, steps + 1):
-            self._step(origins, optimiser)
-            schedule.step()
-            average.take()
-            if step % every == 0:
-                execution.report(step, steps, f"training {self.network.shape.cell}")
-            if step % every == 0 and len(origins.check_series) and average.stop(self._score(average, origins)):
-                logger.debug("no better score for %d checks, stopped at step %d", self.options.patience, step)
-                break
-        average.finish()
-        return average.best_step
+        advance = self._advance(origins, stretch, steps)
+        while stretch.taken < steps and stretch.waited < self.options.patience:
+            advance()
+            stretch.taken += 1
+            if stretch.taken % every == 0:
+                self._check(origins, stretch, steps)
+                if place:
+                    checkpoint.write(stretch, place)
+        stretch.finish()
+        return stretch.best_step
 
-    def _step(self, origins: Origins, optimiser: torch.optim.Optimizer) -> None:
+    def _check(self, origins: Origins, stretch: Stretch, steps: int) -> None:
+        execution.report(stretch.taken, steps, f"training {self.network.shape.cell}")
+        if len(origins.check_series) and stretch.stop(self._score(stretch, origins)):
+            logger.debug("no better score for %d checks, stopped at step %d", self.options.patience, stretch.taken)
+
+    def _advance(self, origins: Origins, stretch: Stretch, steps: int) -> Callable[[], None]:
+        """What makes a step: itself, or the replay of one that was captured after a few were made."""
+
+        def step() -> None:
+            self._step(origins, stretch)
+
+        if self.capture is None or steps - stretch.taken < _WORTH_CAPTURING:
+            return step
+        advance: Callable[[], None]
+        try:
+            advance = self.capture(step, self.generator)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # what CUDA can't capture it can still run
+            logger.warning("steps of training are made one by one, they can't be captured: %s", error)
+            advance = step
+        stretch.taken += WARM_UP
+        return advance
+
+    def _step(self, origins: Origins, stretch: Stretch) -> None:
         series, start = origins.draw(self.options.batch, self.generator)
-        loss = self._loss(series, start, self._keep(len(series)))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
-        optimiser.step()
+        keep = self._keep(len(series))
+        stretch.step(lambda: self._loss(series, start, keep))
 
     @torch.inference_mode()
-    def _score(self, average: _Average, origins: Origins) -> float:
+    def _score(self, stretch: Stretch, origins: Origins) -> float:
         """The loss of the averaged weights on the validation windows."""
         total, count = 0.0, len(origins.check_series)
-        with average.in_place():
-            for rows in torch.arange(count, device=self.windows.device).split(_CHUNK):
+        with stretch.averaged():
+            for rows in torch.arange(count, device=self.windows.home).split(_CHUNK):
                 loss = self._loss(origins.check_series[rows], origins.check_start[rows])
                 total += float(loss) * len(rows)
         return total / count
@@ -189,9 +222,9 @@ class _Course:
         rate = self.options.dropout
         if not rate:
             return None
-        shape, device = (count, self.network.shape.hidden), self.windows.device
-        kept = torch.rand(shape, generator=self.generator, device=device) >= rate
-        return kept.float() / (1 - rate)
+        shape = (count, self.network.shape.hidden)
+        kept = torch.rand(shape, generator=self.generator, device=self.windows.home) >= rate
+        return (kept.float() / (1 - rate)).to(self.windows.device)
 
     def _loss(self, series: Tensor, start: Tensor, keep: Tensor | None = None) -> Tensor:
         steps = self.network.plan.horizon
@@ -201,58 +234,7 @@ class _Course:
         return loss_of(output, *self.windows.targets(series, start, steps))
 
 
-def _groups(network: Network, options: Training) -> list[dict[str, Any]]:
-    matrices = [p for p in network.parameters() if p.dim() > 1]
-    vectors = [p for p in network.parameters() if p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": options.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-
-
-def _one_cycle(share: float, warm: float = 0.1) -> float:
-    """The learning rate's share of its peak: a linear rise, then half a cosine (Smith & Topin 2018)."""
-    if share < warm:
-        return max(share / warm, 0.02)
-    return max(0.5 * (1 + math.cos(math.pi * (share - warm) / (1 - warm))), 1e-3)
-
-
-class _Average:
-    """A moving average of the weights, and the best one by the newest windows.
-
-    Averages forecast better than the weights of any one step (Polyak & Juditsky 1992) and make checks comparable.
-    """
-
-    def __init__(self, network: Network, options: Training) -> None:
-        self.own: list[Tensor] = list(network.parameters())
-        self.mean = [p.detach().clone() for p in self.own]
-        self.options, self.taken, self.waited = options, 0, 0
-        self.score, self.best, self.best_step = math.inf, self.mean, 0
-
-    @torch.no_grad()
-    def take(self) -> None:
-        """Weigh in the weights of this step; the first ones are forgotten quickly."""
-        self.taken += 1
-        decay = min(self.options.averaging, self.taken / (self.taken + 9))
-        torch._foreach_lerp_(self.mean, [p.detach() for p in self.own], 1 - decay)
-
-    def stop(self, score: float) -> bool:
-        """Note the average's `score`; whether patience has run out."""
-        if score < self.score:
-            self.score, self.waited = score, 0
-            self.best, self.best_step = [p.clone() for p in self.mean], self.taken
-        else:
-            self.waited += 1
-        return self.waited >= self.options.patience
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """The network with the averaged weights."""
-        kept = [p.detach().clone() for p in self.own]
-        self._set(self.mean)
-        yield
-        self._set(kept)
-
-    @torch.no_grad()
-    def _set(self, weights: list[Tensor]) -> None:
-        torch._foreach_copy_(self.own, weights)
-
-    def finish(self) -> None:
-        self._set(self.best if math.isfinite(self.score) else self.mean)
+@lru_cache
+def _levels(device: torch.device) -> Tensor:
+    """`LEVELS` there; made once, as nothing may come from the host while a step is captured."""
+    return torch.tensor(LEVELS, device=device)

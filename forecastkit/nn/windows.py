@@ -1,4 +1,8 @@
-"""Inputs on a device, and batches of windows gathered from them by index: no copies of the history, no workers."""
+"""Batches of windows gathered from the inputs by index: no copies of the history, no workers.
+
+The history stands on the device, or on the host where the device has no room for it; then batches are gathered there
+and sent over, which a GPU does not wait for, as the host runs ahead of it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,20 @@ from torch import Tensor
 
 from forecastkit.nn.inputs import Inputs
 from forecastkit.nn.plan import Plan
+
+_ROOM = 0.5  # of a device's free memory that the history may take
+
+
+def free_bytes(device: torch.device) -> float:
+    """Memory that is free on a device; without end where it is the host's own."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`, sent there without waiting for it to arrive."""
+    if tensor.device == device:
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Batch(NamedTuple):
@@ -33,12 +51,17 @@ class Batch(NamedTuple):
     lags_seen: Tensor
     known_lags: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(*(sent(tensor, device) for tensor in self))
+
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """`Inputs` as tensors on one device; see there for the shapes."""
+    """`Inputs` as tensors; see there for the shapes. Batches come on `device`, wherever the tensors stand."""
 
     plan: Plan
+    device: torch.device
     y: Tensor
     seen: Tensor
     known: Tensor
@@ -48,16 +71,22 @@ class Windows:
     origin: Tensor
     prior: Tensor
     base: Tensor
+    lags: Tensor  # [J]
     end: int
 
     @classmethod
     def of(cls, inputs: Inputs, plan: Plan, device: torch.device) -> Windows:
         names = ("y", "seen", "known", "past", "static", "calendar", "origin", "prior", "base")
-        tensors = {name: torch.from_numpy(getattr(inputs, name)).to(device) for name in names}
-        return cls(plan=plan, end=inputs.end, **tensors)
+        arrays = {name: torch.from_numpy(getattr(inputs, name)) for name in names}
+        size = sum(array.nbytes for array in arrays.values())
+        home = device if size <= _ROOM * free_bytes(device) else torch.device("cpu")
+        tensors = {name: array.to(home) for name, array in arrays.items()}
+        lags = torch.tensor(plan.lags, dtype=torch.long, device=home)
+        return cls(plan=plan, device=device, end=inputs.end, lags=lags, **tensors)
 
     @property
-    def device(self) -> torch.device:
+    def home(self) -> torch.device:
+        """Where the tensors stand, and the indices of windows must."""
         return self.y.device
 
     def rows(self, index: Tensor) -> Windows:
@@ -67,11 +96,10 @@ class Windows:
 
     def batch(self, series: Tensor, start: Tensor, steps: int) -> Batch:
         """The windows whose first forecast period is column `start` [B] of `series` [B], with `steps` periods ahead."""
-        device, rows = self.device, series[:, None]
+        device, rows, lag = self.home, series[:, None], self.lags
         history = start[:, None] + torch.arange(-self.plan.lookback, 0, device=device)  # [B, L]
         step = torch.arange(steps, device=device)
         future = start[:, None] + step  # [B, H]
-        lag = torch.tensor(self.plan.lags, device=device, dtype=torch.long)  # [J]
         before = future[..., None] - lag * (step[:, None] // lag + 1 if len(lag) else 1)  # [B, H, J]
         everything = torch.cat([history, future], dim=1)
         period = (self.origin[series][:, None] + future).clamp(min=0)
@@ -87,16 +115,17 @@ class Windows:
             lags=self.y[rows[..., None], before],
             lags_seen=self.seen[rows[..., None], before],
             known_lags=self.known[rows[..., None], before],
-        )
+        ).to(self.device)
 
     def targets(self, series: Tensor, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Demand of the periods ahead and where it was seen; [B, H], [B, H]."""
-        future = start[:, None] + torch.arange(steps, device=self.device)
-        return self.y[series[:, None], future], self.seen[series[:, None], future]
+        future = start[:, None] + torch.arange(steps, device=self.home)
+        y, seen = self.y[series[:, None], future], self.seen[series[:, None], future]
+        return sent(y, self.device), sent(seen, self.device)
 
     def continued(self, start: int, values: Tensor) -> Windows:
         """With `values` [N, H] as if they had been observed from column `start` on."""
         y, seen = self.y.clone(), self.seen.clone()
-        y[:, start : start + values.shape[1]] = values
+        y[:, start : start + values.shape[1]] = values.to(self.home)
         seen[:, start : start + values.shape[1]] = True
         return replace(self, y=y, seen=seen)

@@ -240,6 +240,42 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(command, demand: Path, monke
     assert len(calls) == 3
 
 
+def test_an_interrupted_training_goes_on_with_the_same_command(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forecastkit import execution
+
+    line = (
+        "fit",
+        demand,
+        "-m",
+        "gru:hidden=8,training.steps=40,training.batch=8",
+        "-h",
+        "7",
+        "--json",
+        "-o",
+        "kept/gru",
+    )
+    monkeypatch.setattr(execution, "report", _interrupted_at(5))
+    stopped = command(*line)
+    assert stopped.code == 130
+    assert "the same command goes on" in stopped.err
+    monkeypatch.setattr(execution, "report", counted := _interrupted_at(None))
+    assert command(*line).code == 0
+    assert counted.calls[0][0] > 2  # the step that it went on to
+    assert [file.name for file in Path("kept").iterdir()] == ["gru"]
+
+
+def _interrupted_at(call: int | None):
+    def report(*what):
+        report.calls.append(what)
+        if len(report.calls) == call:
+            raise KeyboardInterrupt
+
+    report.calls = []
+    return report
+
+
 def test_a_bug_shows_its_traceback_and_ends_with_70(command, demand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from forecastkit.evaluation import backtesting
 

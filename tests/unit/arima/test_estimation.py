@@ -42,6 +42,7 @@ def share_as_high(order: Order, series: list[Floats]) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("order", "share"),
     [(AIRLINE, 0.99), (USUAL, 0.98), (Order(0, 1, 2, 0, 0, 0, 1), 0.99), (Order(2, 1, 1, 1, 0, 1, 12), 0.95)],
@@ -53,6 +54,7 @@ def test_the_maximum_is_as_high_as_that_of_statsmodels(order: Order, share: floa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("order", "share"),
     [(AIRLINE, 0.99), (USUAL, 0.99), (Order(2, 1, 1, 1, 0, 1, 12), 0.95), (Order(2, 1, 2, 1, 1, 1, 12), 0.95)],

@@ -414,11 +414,11 @@ def test_a_refit_for_another_network_begins_afresh(panel):
 def test_a_device_without_memory_for_a_batch_gets_half_of_it(panel, monkeypatch, caplog):
     real, asked = _Course._step, []
 
-    def limited(self, origins, optimiser):
+    def limited(self, origins, stretch):
         asked.append(self.options.batch)
         if self.options.batch > 8:
             raise torch.OutOfMemoryError("out of memory")
-        real(self, origins, optimiser)
+        real(self, origins, stretch)
 
     monkeypatch.setattr(_Course, "_step", limited)
     tight = small(training=replace(QUICK, batch=33)).fit(panel, horizon=7)

@@ -1,0 +1,70 @@
+"""Compiled code on disk: who compiles it, and who finds it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+KERNELS = """
+from numba import types
+from forecastkit.arima import compiled
+
+@compiled.by_name(types.float64, types.float64)
+def double(x):
+    return 2.0 * x
+
+@compiled.by_name(types.float64, types.float64)
+def double_and_one(x):
+    return double(x) + 1.0
+
+@compiled.driver
+def ask(x):
+    return double_and_one(x)
+"""
+BACKWARDS = "import kernels; from forecastkit.arima import compiled; compiled.compile_backwards()"
+HITS = "[sum(c.cache_hits for c in compiled._linked)]"
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Runs a line in a fresh process that keeps compiled code in a folder of its own."""
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    places = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": places}
+
+    def run(line: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", line], env=environment, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run
+
+
+def test_kernels_that_another_process_compiled_backwards_are_found_and_call_each_other(python):
+    python(BACKWARDS)
+    asked = f"import kernels; from forecastkit.arima import compiled; print(kernels.ask(3.0), {HITS})"
+    assert python(asked) == "7.0 [2]"
+
+
+def test_a_second_process_is_only_started_where_nothing_is_on_disk(python):
+    starts = (
+        "import kernels, subprocess; from forecastkit.arima import compiled; began = []; whole = subprocess.Popen\n"
+        "compiled.subprocess.Popen = lambda *a, **k: began.append(a) or whole(*a, **k)\n"
+        "compiled.cores = lambda: 2\n"
+        "print(kernels.ask(3.0), len(began))"
+    )
+    assert [python(starts), python(starts)] == ["7.0 1", "7.0 0"]
+
+
+def test_a_second_process_that_fails_costs_nothing_but_time(python):
+    broken = (
+        "import kernels; from forecastkit.arima import compiled; compiled.cores = lambda: 2\n"
+        "compiled.sys.executable = '/bin/false'\n"
+        "print(kernels.ask(3.0))"
+    )
+    assert python(broken) == "7.0"
