@@ -89,6 +89,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def worker() -> int:
+    """The number of this worker process, from 0; 0 in the parent too."""
+    identity = multiprocessing.current_process()._identity
+    return identity[0] - 1 if identity else 0
+
+
 @dataclass
 class Usage:
     """What a piece of work cost: wall and CPU seconds, and peak memory in MB above what was held before."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from forecastkit import baseline
 from forecastkit.data.panel import Floats, Panel, ranges
 from forecastkit.errors import ConfigError, StoreError, closest
+from forecastkit.execution import worker
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State, Trial
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
 from forecastkit.nn.network import LEVELS, Network, Shape, at_levels
@@ -170,6 +171,8 @@ def device_of(name: str) -> torch.device:
         name = "cuda" if "cuda" in devices() else "cpu"
     if name not in devices():
         raise ConfigError(f"device {name!r} is not here; found: {', '.join(devices())}")
+    if name == "cuda":  # worker processes take turns on the GPUs
+        return torch.device(name, worker() % torch.cuda.device_count())
     return torch.device(name)
 
 

@@ -19,6 +19,10 @@ def own_process(number: int) -> int:
     return os.getpid()
 
 
+def number_of_worker(number: int) -> int:
+    return execution.worker()
+
+
 def die(number: int) -> int:
     os._exit(9)
 
@@ -35,6 +39,13 @@ def test_processes_and_in_line_work_give_the_same() -> None:
 def test_what_is_done_soon_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "_SOON", 60.0)
     assert set(execution.run(own_process, range(3), jobs=2)) == {os.getpid()}
+
+
+def test_worker_processes_are_numbered_one_after_the_other() -> None:
+    numbers = set(execution.run(number_of_worker, range(8), jobs=2))
+    assert execution.worker() == 0
+    assert len(numbers) <= 2
+    assert max(numbers) - min(numbers) <= 1
 
 
 def test_a_killed_worker_is_an_error_that_says_what_to_do() -> None:

@@ -12,7 +12,7 @@ from forecastkit.data.synthetic import retail
 from forecastkit.errors import StoreError
 from forecastkit.execution import use_checkpoints, use_progress
 from forecastkit.models.gru import GRU
-from forecastkit.nn import training, windows
+from forecastkit.nn import forecaster, training, windows
 from forecastkit.nn.capture import WARM_UP
 from forecastkit.nn.options import Training
 
@@ -170,3 +170,13 @@ def test_a_history_that_the_device_has_no_room_for_stays_on_the_host(panel, monk
     same(plain, away)
     np.testing.assert_array_equal(plain.predict(2 * H).mean, away.predict(2 * H).mean)
     assert sent
+
+
+def test_worker_processes_take_turns_on_the_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    taken = []
+    for number in range(3):
+        monkeypatch.setattr(forecaster, "worker", lambda number=number: number)
+        taken.append(forecaster.device_of("auto").index)
+    assert taken == [0, 1, 0]
