@@ -63,14 +63,14 @@ class Forecast:
         """Columns unique_id, ds, mean and one `q0.1` a level; N x H rows."""
         import pandas as pd
 
-        times = pd.DatetimeIndex(self.times.ravel())
+        times = pd.DatetimeIndex(self.times.flatten())
         if self.zone is not None:
             times = times.tz_localize("UTC").tz_convert(self.zone)
-        columns = {"unique_id": np.repeat(np.array(self.series, object), self.times.shape[1]), "ds": times}
-        columns["mean"] = self.mean.ravel()
-        for k, level in enumerate(self.levels):
-            columns[f"q{level:g}"] = self.quantiles[..., k].ravel()
-        return pd.DataFrame(columns)
+        ids = pd.Index(np.repeat(np.array(self.series, object), self.times.shape[1]))
+        numbers = [self.mean.flatten(), *(self.quantiles[..., k].flatten() for k in range(len(self.levels)))]
+        names = ["mean", *(f"q{level:g}" for level in self.levels)]
+        # Every column is a copy already.
+        return pd.DataFrame({"unique_id": ids, "ds": times, **dict(zip(names, numbers, strict=True))}, copy=False)
 
 
 @dataclass(frozen=True, kw_only=True)

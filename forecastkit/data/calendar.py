@@ -49,30 +49,20 @@ class Frequency:
     @classmethod
     def parse(cls, alias: str) -> Frequency:
         """The frequency of a pandas alias, of any version's; `FrequencyError` names the closest that pandas knows."""
-        try:
-            offset = pd.tseries.frequencies.to_offset(_modern(str(alias)))
-        except ValueError as error:
-            hint = closest(alias, _USUAL) or f": the usual ones are {', '.join(_USUAL)}"
-            raise FrequencyError(f"{alias!r} is no pandas frequency{hint}", expected=alias) from error
-        if offset.n < 1:
-            raise FrequencyError(f"the frequency {alias!r} must step forward", expected=alias)
-        if offset.rule_code in ("ms", "us", "ns"):
-            raise FrequencyError(f"the frequency {alias!r} is below a second; sum up to 's' or longer", expected=alias)
-        return cls(_one_name(offset).freqstr)
+        return cls(_canonical(str(alias)))
 
-    @cached_property
+    @property
     def _offset(self) -> pd.offsets.BaseOffset:
-        return pd.tseries.frequencies.to_offset(self.alias)
+        return _offset(self.alias)
 
-    @cached_property
+    @property
     def _unit(self) -> str:
-        return str(self._offset.rule_code).split("-")[0]
+        return _unit(self.alias)
 
-    @cached_property
+    @property
     def step(self) -> int | None:
         """Microseconds of a period where all are alike, None for months, business days and the like."""
-        base = _STEPS.get(self._unit)
-        return None if base is None else base * self._offset.n
+        return _step(self.alias)
 
     @property
     def daily_or_longer(self) -> bool:
@@ -169,6 +159,36 @@ class Frequency:
         return Frequency(self.alias, phase, self.zone)
 
 
+@lru_cache(maxsize=256)
+def _offset(alias: str) -> pd.offsets.BaseOffset:
+    return pd.tseries.frequencies.to_offset(alias)
+
+
+@lru_cache(maxsize=256)
+def _unit(alias: str) -> str:
+    return str(_offset(alias).rule_code).split("-")[0]
+
+
+@lru_cache(maxsize=256)
+def _step(alias: str) -> int | None:
+    base = _STEPS.get(_unit(alias))
+    return None if base is None else base * _offset(alias).n
+
+
+@lru_cache(maxsize=256)
+def _canonical(alias: str) -> str:
+    try:
+        offset = pd.tseries.frequencies.to_offset(_modern(alias))
+    except ValueError as error:
+        hint = closest(alias, _USUAL) or f": the usual ones are {', '.join(_USUAL)}"
+        raise FrequencyError(f"{alias!r} is no pandas frequency{hint}", expected=alias) from error
+    if offset.n < 1:
+        raise FrequencyError(f"the frequency {alias!r} must step forward", expected=alias)
+    if offset.rule_code in ("ms", "us", "ns"):
+        raise FrequencyError(f"the frequency {alias!r} is below a second; sum up to 's' or longer", expected=alias)
+    return str(_one_name(offset).freqstr)
+
+
 def _modern(alias: str) -> str:
     """An alias in today's spelling: 2H is 2h, M is ME."""
     parts = re.fullmatch(r"([-+.\d]*)([A-Za-z]+)(-.*)?", alias.strip())
@@ -196,7 +216,7 @@ def _grid(alias: str, phase: int) -> NDArray[np.int64]:
 
 
 def infer(stamps: NDArray[np.int64], steps: NDArray[np.int64]) -> Frequency:
-    """The frequency of a table from its `stamps` [R] and the positive `steps` between neighbours, microseconds.
+    """The frequency of a table from its distinct `stamps` and the positive `steps` between neighbours, microseconds.
 
     The grid is the coarsest that holds all stamps: the steps' greatest common divisor for fixed lengths, whole
     months, quarters or years where every stamp is a first or a last of a month.
@@ -215,8 +235,10 @@ def infer(stamps: NDArray[np.int64], steps: NDArray[np.int64]) -> Frequency:
 
 
 def _monthly(times: NDArray[np.datetime64], shortest: int) -> Frequency | None:
+    if shortest < 28 * DAY:
+        return None
     days = times.astype("M8[D]")
-    if shortest < 28 * DAY or (days != times).any():
+    if (days != times).any():
         return None
     months = days.astype("M8[M]")
     first = (days == months.astype("M8[D]")).all()
@@ -245,8 +267,10 @@ def _fixed(times: NDArray[np.datetime64], steps: NDArray[np.int64], shortest: in
 
 
 def _no_weekends(times: NDArray[np.datetime64], steps: NDArray[np.int64]) -> bool:
+    if not (steps == 3 * DAY).any():
+        return False
     days = times.astype("M8[D]")
-    return bool((days == times).all() and (steps == 3 * DAY).any() and np.is_busday(days).all())
+    return bool((days == times).all() and np.is_busday(days).all())
 
 
 def shown(stamp: int | np.int64) -> str:

@@ -6,14 +6,14 @@ Each function reads one Arrow column of whatever type the table had, or says in 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from forecastkit.data.calendar import DAY, Frequency
 from forecastkit.data.panel import Floats, Ints
@@ -49,9 +49,8 @@ class Columns:
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Pairs of role and column name."""
-        for slot in fields(self):
-            names = getattr(self, slot.name)
-            yield from ((slot.name, n) for n in ([names] if isinstance(names, str) else names or ()))
+        for role, names in vars(self).items():
+            yield from ((role, n) for n in ([names] if isinstance(names, str) else names or ()))
 
 
 def to_arrow(frame: Any, columns: Columns) -> pa.Table:
@@ -67,6 +66,21 @@ def to_arrow(frame: Any, columns: Columns) -> pa.Table:
 
 
 def _from_any(frame: Any, columns: Columns) -> pa.Table:
+    # A wrapper around each pandas column would cost as much as reading a short one.
+    eager = frame if isinstance(frame, pd.DataFrame) else _eager(frame)
+    if isinstance(eager, pa.Table):
+        return eager
+    needed = {name for _, name in columns}
+    arrays = {
+        str(name): _arrow_column(eager[name], str(name), str(name) == columns.id)
+        if str(name) in needed
+        else pa.nulls(len(eager))
+        for name in eager.columns
+    }
+    return pa.table(arrays)
+
+
+def _eager(frame: Any) -> nw.DataFrame[Any] | pa.Table:
     try:
         native = nw.from_native(frame)
     except TypeError as error:
@@ -75,15 +89,7 @@ def _from_any(frame: Any, columns: Columns) -> pa.Table:
         raise DataError(
             f"a table is needed (pandas, polars, pyarrow, duckdb), this is a {type(frame).__name__}"
         ) from error
-    eager = native.collect("pyarrow") if isinstance(native, nw.LazyFrame) else native
-    needed = {name for _, name in columns}
-    arrays = {
-        str(name): _arrow_column(eager.get_column(name), str(name), str(name) == columns.id)
-        if str(name) in needed
-        else pa.nulls(len(eager))
-        for name in eager.columns
-    }
-    return pa.table(arrays)
+    return native.collect("pyarrow") if isinstance(native, nw.LazyFrame) else native
 
 
 def _with_index(frame: Any, columns: Columns) -> Any:
@@ -93,15 +99,24 @@ def _with_index(frame: Any, columns: Columns) -> Any:
     return frame.reset_index(level=wanted) if wanted else frame
 
 
-def _arrow_column(series: nw.Series, name: str, as_text: bool) -> pa.ChunkedArray | pa.Array:
+def _arrow_column(column: pd.Series | nw.Series, name: str, as_text: bool) -> pa.ChunkedArray | pa.Array:
     try:
-        return series.to_arrow()
+        return _of_pandas(column) if isinstance(column, pd.Series) else column.to_arrow()
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        series = nw.from_native(column, series_only=True)
         values = [None if is_null else v for v, is_null in zip(series.to_list(), series.is_null(), strict=True)]
         kinds = sorted({type(v).__name__ for v in values if v is not None})
         if as_text:
             return pa.array([None if v is None else str(v) for v in values])
         raise DataError(f"column {name!r} holds {' and '.join(kinds)}: make it one plain type") from error
+
+
+def _of_pandas(column: pd.Series) -> pa.Array:
+    # Handed a whole Series, Arrow asks it for a dozen attributes that it hasn't, which costs more than a short column.
+    values = column.array
+    if isinstance(column.dtype, np.dtype):
+        return pa.array(column.to_numpy(), from_pandas=True)
+    return pa.array(values if hasattr(values, "__arrow_array__") else column, from_pandas=True)
 
 
 def read_stamps(column: pa.ChunkedArray, name: str, like: Frequency | None = None) -> tuple[Ints, str | None]:
@@ -154,7 +169,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _micros(column: pa.ChunkedArray) -> Ints:
     kind = pa.timestamp("us", getattr(column.type, "tz", None))
-    return np.asarray(column.cast(kind, safe=False).cast(pa.int64()).to_numpy())
+    column = column if column.type == kind else column.cast(kind, safe=False)
+    return np.asarray(column.cast(pa.int64()).to_numpy())
 
 
 def _pace(stamps: Ints) -> int:
@@ -165,8 +181,6 @@ def _pace(stamps: Ints) -> int:
 
 def _parsed(column: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
     """Text as times; of text with a zone the times in UTC, and besides what the clock on the wall showed."""
-    import pandas as pd
-
     texts = column.to_pandas()
     zoned = bool(texts.dropna().str.contains(_ZONE).any())
     times = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=zoned)
@@ -183,13 +197,12 @@ def _parsed(column: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, pa.Chu
     return pa.chunked_array([pa.Array.from_pandas(times)]), wall
 
 
-def id_texts(column: pa.ChunkedArray, name: str) -> tuple[Ints, NDArray[Any]]:
+def id_texts(column: pa.ChunkedArray, name: str) -> tuple[Ints, list[str]]:
     """An id column of any type as codes and the texts behind them; 7 and 7.0 are both "7"."""
     if column.null_count:
         raise DataError(f"column {name!r} has {column.null_count:,} empty ids")
     codes, values = _dictionary(column)
-    whole = (int(v) if isinstance(v, float) and v.is_integer() else v for v in values)
-    return codes, np.array([str(v) for v in whole], object)
+    return codes, [str(int(v) if isinstance(v, float) and v.is_integer() else v) for v in values]
 
 
 def _dictionary(column: pa.ChunkedArray) -> tuple[Ints, list[Any]]:
@@ -197,8 +210,8 @@ def _dictionary(column: pa.ChunkedArray) -> tuple[Ints, list[Any]]:
     column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     whole = column.unify_dictionaries().combine_chunks()
     whole = whole if isinstance(whole, pa.DictionaryArray) else whole.chunk(0)
-    codes = whole.indices.cast(pa.int64()).fill_null(-1)
-    return np.asarray(codes), whole.dictionary.to_pylist()
+    codes = whole.indices.cast(pa.int64()).fill_null(-1) if whole.null_count else whole.indices
+    return codes.to_numpy(zero_copy_only=False).astype(np.int64), whole.dictionary.to_pylist()
 
 
 def numbers(column: pa.ChunkedArray, name: str) -> Floats:
@@ -211,12 +224,11 @@ def numbers(column: pa.ChunkedArray, name: str) -> Floats:
         column = _numeric_text(column, name)
     elif not any(check(kind) for check in _NUMERIC):
         raise DataError(f"column {name!r} is {kind}, numbers are needed")
-    return np.array(column.cast(pa.float64(), safe=False).to_numpy(), np.float64)
+    column = column if pa.types.is_float64(kind) else column.cast(pa.float64(), safe=False)
+    return np.array(column.to_numpy(), np.float64)
 
 
 def _numeric_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    import pandas as pd
-
     texts = column.to_pandas()
     values = pd.to_numeric(texts, errors="coerce")
     bad = np.flatnonzero(values.isna() & texts.notna())

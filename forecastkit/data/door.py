@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 _MOST_CELLS = 10_000_000  # below this a sparse grid costs nothing worth an error
 _MOST_BLOWN = 50  # grid cells for each row of the table
 _MOST_SLOTS = 8  # slots for each row, up to which laying out is quicker than sorting
+_ALL = slice(None)
+_NOTHING = Covariates()
 _MOST_YEARS = 20  # a hole this long is a mistyped date
 
 
@@ -37,6 +40,24 @@ class _Rows:
     stamps: Ints  # [rows] microseconds, ascending within a series
     y: Floats  # [rows]
     order: Ints | None
+
+    @cached_property
+    def together(self) -> NDArray[np.bool_]:
+        """Whether a row is of the same series as the one before, [rows - 1]."""
+        return self.owner[1:] == self.owner[:-1]
+
+    @cached_property
+    def steps(self) -> Ints:
+        """Microseconds from each row to the next of the same series."""
+        return (self.stamps[1:] - self.stamps[:-1])[self.together]
+
+    @cached_property
+    def moments(self) -> tuple[Ints, Ints | slice]:
+        """The distinct stamps, and which of them each row has: a panel of many series has few."""
+        if len(self.ids) == 1:
+            return self.stamps, _ALL  # none comes twice
+        whole = pa.array(self.stamps).dictionary_encode()
+        return whole.dictionary.to_numpy(), whole.indices.to_numpy()
 
 
 def from_frame(frame: Any, columns: Columns, freq: str | None = None) -> Panel:
@@ -58,7 +79,7 @@ def _find(table: pa.Table, columns: Columns) -> tuple[Columns, pa.Table]:
         logger.warning("no column %r: taken as one series called %r", columns.id, columns.target)
         table = table.append_column(columns.id, pa.array([columns.target]).take(pa.array(np.zeros(len(table), int))))
     for role, name in columns:
-        if name not in table.column_names:
+        if name not in found and name not in table.column_names:
             raise ColumnError(name, found, role=f"{role} role", option=f"--{role}")
     return columns, table
 
@@ -69,9 +90,9 @@ def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
     if not _ascending(owner, stamps):
         order = _order(owner, stamps, len(ids))
         owner, stamps = owner[order], stamps[order]
-    same = (np.diff(owner) == 0) & (np.diff(stamps) == 0)
-    if same.any():
-        raise _duplicates(ids, owner[1:][same], stamps[1:][same])
+        same = (owner[1:] == owner[:-1]) & (stamps[1:] == stamps[:-1])
+        if same.any():
+            raise _duplicates(ids, owner[1:][same], stamps[1:][same])
     y = numbers(table.column(columns.target), columns.target)
     y = y if order is None else y[order]
     if np.isinf(y).any():
@@ -87,10 +108,13 @@ def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
 def _owners(column: pa.ChunkedArray, name: str) -> tuple[Ints, tuple[str, ...]]:
     """Index of each row's series, and the ids as text in ascending order."""
     codes, texts = id_texts(column, name)
-    names, rank = np.unique(texts, return_inverse=True)
-    present = np.bincount(rank[codes], minlength=len(names)) > 0  # a filtered category leaves unused texts behind
-    owner = (np.cumsum(present) - 1)[rank][codes]
-    return owner, tuple(names[present])
+    present = np.bincount(codes, minlength=len(texts)) > 0  # a filtered category leaves unused texts behind
+    names = sorted({text for text, here in zip(texts, present, strict=True) if here})
+    if names == texts:
+        return codes, tuple(names)
+    index = {text: i for i, text in enumerate(names)}
+    rank = np.array([index.get(text, -1) for text in texts], np.int64)
+    return rank[codes], tuple(names)
 
 
 def _order(owner: Ints, stamps: Ints, series: int) -> Ints:
@@ -108,8 +132,8 @@ def _order(owner: Ints, stamps: Ints, series: int) -> Ints:
 
 
 def _ascending(owner: Ints, stamps: Ints) -> bool:
-    later = np.diff(owner)
-    return bool(((later > 0) | ((later == 0) & (np.diff(stamps) > 0))).all())
+    before, after = owner[:-1], owner[1:]
+    return bool(((after > before) | ((after == before) & (stamps[1:] > stamps[:-1]))).all())
 
 
 def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints) -> DataError:
@@ -129,7 +153,7 @@ def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints) -> DataError:
 def _frequency(rows: _Rows, freq: str | None, zone: str | None) -> Frequency:
     first = int(rows.stamps[0])
     if freq is None:
-        found = calendar.infer(rows.stamps, np.diff(rows.stamps)[np.diff(rows.owner) == 0])
+        found = calendar.infer(rows.moments[0], rows.steps)
     else:
         found = Frequency.parse(freq)
         found = found if "-" in freq else found.anchored(first)  # 'W' alone leaves the weekday to the data
@@ -141,16 +165,16 @@ def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequenc
     numbers_ = _ordinals(rows, frequency)
     _same_pace(rows, numbers_, frequency)
     _no_leap(rows, frequency)
-    keep = _inner(rows, np.isfinite(rows.y), columns)
+    keep = _inner(rows, columns)
     owner, numbers_, y = rows.owner[keep], numbers_[keep], rows.y[keep]
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    first = _first(owner)
     last = np.append(first[1:], len(owner)) - 1
     starts, lengths = numbers_[first], numbers_[last] - numbers_[first] + 1
     _not_blown_up(rows, lengths, frequency)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    place = offsets[owner] + numbers_ - starts[owner]  # where each row of the table stands in the panel
     source = keep if rows.order is None else rows.order[keep]
-    grid = _Grid(table, place, source, int(offsets[-1]))
+    whole = len(y) == offsets[-1]
+    grid = _Grid(table, _ALL if whole else numbers_ + (offsets[:-1] - starts)[owner], source, int(offsets[-1]))
     panel = Panel(
         ids=rows.ids,
         values=grid.lay(y),
@@ -162,20 +186,21 @@ def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequenc
         static=_static(grid, columns.static, offsets, rows.ids),
         available=grid.flags(columns.available),
     )
-    logger.info("%r: %d rows without a value at the ends dropped", panel, len(rows.y) - len(keep))
+    logger.info("%r: %d rows without a value at the ends dropped", panel, len(rows.y) - len(y))
     return panel
 
 
 def _ordinals(rows: _Rows, frequency: Frequency) -> Ints:
+    moments, which = rows.moments
     try:
-        return frequency.ordinals(rows.stamps.astype("M8[us]"))
+        return frequency.ordinals(moments.astype("M8[us]"))[which]
     except FrequencyError as error:
         raise FrequencyError(f"{error}{_looks_like(rows, frequency)}", expected=frequency.alias) from error
 
 
 def _looks_like(rows: _Rows, frequency: Frequency) -> str:
     try:
-        seen = calendar.infer(rows.stamps, np.diff(rows.stamps)[np.diff(rows.owner) == 0]).alias
+        seen = calendar.infer(rows.moments[0], rows.steps).alias
     except FrequencyError:
         return ""
     return "" if seen == frequency.alias else f"; the times look like {seen!r}"
@@ -183,17 +208,17 @@ def _looks_like(rows: _Rows, frequency: Frequency) -> str:
 
 def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
     """Refuse a series whose every step is the same several periods: it has another frequency, not gaps."""
-    same = np.diff(rows.owner) == 0
-    steps, owner = np.diff(ordinals)[same], rows.owner[1:][same]
-    if not len(steps) or (steps == 1).all():
+    steps = ordinals[1:] - ordinals[:-1]
+    if ((steps == 1) | ~rows.together).all():
         return
+    steps, owner = steps[rows.together], rows.owner[1:][rows.together]
     every = int(steps[0])
     if len(steps) > 2 and (steps == every).all():
         raise FrequencyError(
             f"every value is {every} periods of {frequency.alias!r} after the one before{_looks_like(rows, frequency)}",
             expected=frequency.alias,
         )
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    first = _first(owner)
     smallest, largest = np.minimum.reduceat(steps, first), np.maximum.reduceat(steps, first)
     count = np.diff(np.append(first, len(steps)))
     slow = (smallest == largest) & (smallest > 1) & (count >= 6)
@@ -210,19 +235,27 @@ def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
 
 def _no_leap(rows: _Rows, frequency: Frequency) -> None:
     """Refuse a hole of decades: 9999-12-31 is no day of demand."""
-    holes = np.where(np.diff(rows.owner) == 0, np.diff(rows.stamps), 0)
-    at = int(np.argmax(holes)) if len(holes) else 0
-    if len(holes) and holes[at] > _MOST_YEARS * 366 * calendar.DAY and not frequency.alias.startswith(("Y", "Q", "BY")):
-        name = rows.ids[rows.owner[at]]
-        raise DataError(
-            f"series {name!r} has nothing between {shown(rows.stamps[at])} and {shown(rows.stamps[at + 1])}: look for "
-            "a mistyped date",
-            series=name,
-        )
+    if frequency.alias.startswith(("Y", "Q", "BY")) or rows.steps.max(initial=0) <= _MOST_YEARS * 366 * calendar.DAY:
+        return
+    at = int(np.flatnonzero(rows.together)[np.argmax(rows.steps)])
+    name = rows.ids[rows.owner[at]]
+    raise DataError(
+        f"series {name!r} has nothing between {shown(rows.stamps[at])} and {shown(rows.stamps[at + 1])}: look for "
+        "a mistyped date",
+        series=name,
+    )
 
 
-def _inner(rows: _Rows, seen: NDArray[np.bool_], columns: Columns) -> Ints:
-    """Indices of the rows from the first to the last value of each series."""
+def _first(owner: Ints) -> Ints:
+    """The first row of each series."""
+    return np.concatenate([[0], np.flatnonzero(owner[1:] != owner[:-1]) + 1])
+
+
+def _inner(rows: _Rows, columns: Columns) -> Ints | slice:
+    """The rows from the first to the last value of each series."""
+    seen = np.isfinite(rows.y)
+    if seen.all():
+        return _ALL
     count = np.bincount(rows.owner[seen], minlength=len(rows.ids))
     if (count == 0).any():
         name = rows.ids[int(np.flatnonzero(count == 0)[0])]
@@ -254,8 +287,8 @@ class _Grid:
     """Lays columns of the table on the panel's rows."""
 
     table: pa.Table
-    place: Ints  # [kept rows] row of the panel
-    source: Ints  # [kept rows] row of the table
+    place: Ints | slice  # [kept rows] row of the panel
+    source: Ints | slice  # [kept rows] row of the table
     rows: int
 
     def lay(self, column: Floats) -> Floats:
@@ -267,7 +300,7 @@ class _Grid:
 
     def covariates(self, names: tuple[str, ...]) -> Covariates:
         if not names:
-            return Covariates()
+            return _NOTHING
         columns, categories = [], {}
         for name in names:
             column, texts = coded(self.table.column(name), name)

@@ -1,0 +1,44 @@
+"""A forecast as a long table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from forecastkit.forecaster import Forecast
+
+
+def forecast(zone: str | None = None) -> Forecast:
+    """Two series, three hours, two levels."""
+    times = np.array(["2024-10-27T00", "2024-10-27T01", "2024-10-27T02"], "M8[us]")
+    mean = np.arange(6.0).reshape(2, 3)
+    quantiles = mean[..., None] + np.array([-1.0, 1.0])
+    return Forecast(("milk", "rye"), np.stack([times, times]), mean, quantiles, (0.1, 0.95), zone)
+
+
+def test_a_forecast_becomes_one_row_a_series_and_period() -> None:
+    frame = forecast().to_frame()
+    assert list(frame.columns) == ["unique_id", "ds", "mean", "q0.1", "q0.95"]
+    assert list(frame["unique_id"]) == ["milk"] * 3 + ["rye"] * 3
+    assert list(frame["mean"]) == [0, 1, 2, 3, 4, 5]
+    assert list(frame["q0.95"] - frame["q0.1"]) == [2] * 6
+    assert frame["ds"].iloc[3] == pd.Timestamp("2024-10-27 00:00")
+
+
+def test_hours_of_a_zone_get_it_back() -> None:
+    times = forecast("Europe/Berlin").to_frame()["ds"]
+    assert [str(time) for time in times[:3]] == [
+        "2024-10-27 02:00:00+02:00", "2024-10-27 02:00:00+01:00", "2024-10-27 03:00:00+01:00"
+    ]  # fmt: skip
+
+
+def test_what_is_done_to_the_table_leaves_the_forecast_alone() -> None:
+    one = forecast()
+    frame = one.to_frame()
+    frame.loc[0, "mean"] = 99.0
+    frame.loc[0, "q0.1"] = 99.0
+    frame.loc[0, "ds"] = pd.Timestamp("2030-01-01")
+    same = forecast()
+    np.testing.assert_array_equal(one.mean, same.mean)
+    np.testing.assert_array_equal(one.quantiles, same.quantiles)
+    np.testing.assert_array_equal(one.times, same.times)
