@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import pickle
 import statistics
@@ -21,9 +22,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -365,7 +368,34 @@ def in_threads(work: Work, quick: bool) -> tuple[list[dict[str, Any]], str]:
         title = f"two threads, {name}: {work.title}"
         rival = Rival("forecastkit, one thread", n, THREADS)
         rows.append(row(title, n, two, rival=rival, version=fk.__version__, costs=[one] * n))
-    return rows, f"load {os.getloadavg()[0]:.2f} after the threads of {work.title}"
+    note = (
+        f"two threads, {work.title}: two processes that know nothing of each other do {at_most(work, quick):.2f} times"
+    )
+    return rows, f"{note} the work of one here; load {os.getloadavg()[0]:.2f} afterwards"
+
+
+def at_most(work: Work, quick: bool) -> float:
+    """How many times the work of one process two get done on this machine, each fitting the whole panel by itself."""
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for repeat in range(1 + (QUICK if quick else REPEATS)):
+            for processes, found in seconds.items():
+                both = [pool.submit(fit_seconds, work, quick) for _ in range(processes)]
+                if repeat:  # the first ones load
+                    found.append(statistics.mean(one.result() for one in both))
+    return 2 * statistics.median(seconds[1]) / statistics.median(seconds[2])
+
+
+@lru_cache
+def fit_seconds_of(work: Work, quick: bool) -> Callable[[], float]:
+    """Loads the panel once a process; a call fits it, in one thread."""
+    frame = panels(work, quick)[1].to_frame()
+    return lambda: job(frame, work)[0].fit_wall_s
+
+
+def fit_seconds(work: Work, quick: bool) -> float:
+    """What a worker process is asked for: the median of a few fits."""
+    return statistics.median(fit_seconds_of(work, quick)() for _ in range(REPEATS))
 
 
 def first_calls() -> list[str]:

@@ -12,6 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from forecastkit.errors import ConfigError, nearest
@@ -56,8 +57,7 @@ def _literal(text: str) -> Any:
 def build(cls: type[T], options: Mapping[str, Any], *, where: str = "") -> T:
     """An instance of the dataclass `cls` from raw options; `ConfigError` for a name or value that doesn't fit."""
     where = where or str(getattr(cls, "name", cls.__name__))
-    hints = typing.get_type_hints(cls)
-    known = {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    known = _options(cls)
     for name in options:
         if name not in known:
             raise ConfigError(
@@ -66,6 +66,13 @@ def build(cls: type[T], options: Mapping[str, Any], *, where: str = "") -> T:
     if missing := [n for n in known if n not in options and _required(cls, n)]:
         raise ConfigError(f"{where} needs {', '.join(missing)}")
     return cls(**{name: _fit(value, known[name], f"{where}: {name}") for name, value in options.items()})
+
+
+@lru_cache
+def _options(cls: type[Any]) -> Mapping[str, Any]:
+    """The types of what `cls` is made from; kept, as reading them takes a millisecond."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
 
 
 def _meant(name: str, hints: Mapping[str, Any]) -> str:
@@ -80,9 +87,7 @@ def _paths(hints: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     found = {name: prefix + name for name in hints}
     for name, hint in hints.items():
         if dataclasses.is_dataclass(hint):
-            inner = typing.get_type_hints(hint)
-            own = {f.name: inner[f.name] for f in dataclasses.fields(hint) if f.init}
-            found = _paths(own, f"{prefix}{name}.") | found
+            found = _paths(_options(typing.cast(type[Any], hint)), f"{prefix}{name}.") | found
     return found
 
 
