@@ -11,7 +11,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -68,11 +68,13 @@ def build(cls: type[T], options: Mapping[str, Any], *, where: str = "") -> T:
     return cls(**{name: _fit(value, known[name], f"{where}: {name}") for name, value in options.items()})
 
 
-@lru_cache
-def _options(cls: type[Any]) -> Mapping[str, Any]:
-    """The types of what `cls` is made from; kept, as reading them takes a millisecond."""
+def _types(cls: Any) -> Mapping[str, Any]:
+    """The types of what the dataclass `cls` is made from."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+_options: Callable[[Any], Mapping[str, Any]] = lru_cache(_types)  # reading them takes a millisecond
 
 
 def _meant(name: str, hints: Mapping[str, Any]) -> str:
@@ -87,7 +89,7 @@ def _paths(hints: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     found = {name: prefix + name for name in hints}
     for name, hint in hints.items():
         if dataclasses.is_dataclass(hint):
-            found = _paths(_options(typing.cast(type[Any], hint)), f"{prefix}{name}.") | found
+            found = _paths(_options(hint), f"{prefix}{name}.") | found
     return found
 
 
