@@ -24,6 +24,7 @@ class LSTM(RecurrentForecaster):
 
     hidden: width of the recurrent state and of the head; up to 128 keeps the fast small-state kernels of a GPU.
     layers: recurrent layers.
+    memory: False zeroes the recurrent state and leaves everything else: the control that shows what the state adds.
     lookback: periods of history that a forecast reads; None is up to 14 seasons, as the history permits.
     patch: periods of one recurrent step; None is the season, or the largest divisor of a long one up to 24.
     season: periods in a season; None takes the panel's.

@@ -184,6 +184,7 @@ class RecurrentForecaster(Forecaster):
 
     hidden: int = 64
     layers: int = 1
+    memory: bool = True
     lookback: int | None = None
     patch: int | None = None
     season: int | None = None
@@ -213,6 +214,10 @@ class RecurrentForecaster(Forecaster):
     def warm(self) -> bool:
         """Whether later windows of a backtest are trained on from the weights of the one before."""
         return self.training.warm > 0
+
+    @property
+    def _shape(self) -> Shape:
+        return Shape(self.cell, self.hidden, self.layers, self.memory)
 
     def _fit(self, train: Panel, horizon: int) -> RecurrentFitted:
         return self.fitted_from(train, horizon, ())
@@ -248,7 +253,7 @@ class RecurrentForecaster(Forecaster):
             own, steps = replace(plan, log=log), None
             inputs = lay_out(train, own, plan.horizon)
             for i in (i for i, other in enumerate(logs) if other == log):
-                network = build(own, Shape(self.cell, self.hidden, self.layers), train, self.seed + i).to(device)
+                network = build(own, self._shape, train, self.seed + i).to(device)
                 steps = _train(network, inputs, self.training, self.seed + i, steps)
                 yield network
 

@@ -34,11 +34,12 @@ Cells = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 @dataclass(frozen=True)
 class Shape:
-    """What a recipe says of a network's size."""
+    """What a recipe says of a network's size; without `memory` the head reads zeros for the recurrent state."""
 
     cell: str
     hidden: int
     layers: int
+    memory: bool = True
 
 
 class Output(NamedTuple):
@@ -242,6 +243,15 @@ class Network(nn.Module):
 
     def _state(self, batch: Batch, z: Tensor, known: Tensor, static: Tensor) -> Tensor:
         """The last state with the static covariates and the window's character; [B, D]."""
+        if self.shape.memory:
+            last = self._read(batch, z, known).to(static.dtype)
+        else:
+            last = static.new_zeros(static.shape[0], self.shape.hidden)
+        character = torch.cat([_variation(batch), batch.seen.float().mean(-1, keepdim=True)], -1)
+        return self.from_state(torch.cat([last, static, character], -1))
+
+    def _read(self, batch: Batch, z: Tensor, known: Tensor) -> Tensor:
+        """What the cells remember of the window when they have read it patch by patch; [B, D]."""
         span, patch = self.plan.lookback, self.plan.patch
         usual = masked_mean_columns(batch.past, batch.seen)
         columns = [z.clamp(-10, 10)[..., None], batch.seen.float()[..., None], known[:, :span]]
@@ -249,8 +259,7 @@ class Network(nn.Module):
         features = functional.pad(features, (0, 0, self.steps * patch - span, 0))
         patches = features.reshape(features.shape[0], self.steps, -1)  # [B, L / P, P * F]
         outputs, _ = self.recurrent(patches.to(self.recurrent.weight_ih_l0.dtype))  # bf16 where that is stored
-        character = torch.cat([_variation(batch), batch.seen.float().mean(-1, keepdim=True)], -1)
-        return self.from_state(torch.cat([outputs[:, -1].to(static.dtype), static, character], -1))
+        return outputs[:, -1]
 
     def _head(self, state: Tensor, bases: Tensor, features: Tensor, lags_seen: Tensor) -> Tensor:
         steps = bases.shape[1]
