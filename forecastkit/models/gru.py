@@ -27,6 +27,8 @@ class GRU(RecurrentForecaster):
     hidden: width of the recurrent state and of the head; up to 128 keeps the fast small-state kernels of a GPU.
     layers: recurrent layers.
     memory: False zeroes the recurrent state and leaves everything else: the control that shows what the state adds.
+    head: quantiles, which any demand has; negative_binomial for counts and tweedie for demand from 0, whose mean and
+        quantiles come from that distribution. These two are not compiled.
     lookback: periods of history that a forecast reads; None is up to 14 seasons, as the history permits.
     patch: periods of one recurrent step; None is the season, or the largest divisor of a long one up to 24.
     season: periods in a season; None takes the panel's.

@@ -17,8 +17,9 @@ from forecastkit import baseline
 from forecastkit.data.panel import Floats, Panel, ranges
 from forecastkit.errors import ConfigError, StoreError, closest
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State, Trial
+from forecastkit.nn.distributions import DISTRIBUTIONS, HEADS, Distribution
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
-from forecastkit.nn.network import LEVELS, Network, Shape, at_levels
+from forecastkit.nn.network import LEVELS, Network, Output, Shape, at_levels
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan, resolve
 from forecastkit.nn.training import train, train_on
@@ -64,10 +65,10 @@ class RecurrentFitted(Fitted):
         return replace(self, history=_newest(history, self.networks[0].plan), failures=baseline.unseen(history))
 
     def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
-        found = [_forecast(network, self.history, horizon, future) for network in self.networks]
-        mean, grid = (sum(part) / len(found) for part in zip(*found, strict=True))
+        found = [_forecast(network, self.history, horizon, levels, future) for network in self.networks]
+        mean, quantiles = (sum(part) / len(found) for part in zip(*found, strict=True))
         lowest = baseline.lowest(baseline.demand(self.history), self.history.offsets)[:, None]
-        return np.maximum(mean, lowest), np.maximum(at_levels(grid, levels), lowest[..., None])
+        return np.maximum(mean, lowest), np.maximum(quantiles, lowest[..., None])
 
     def compile(
         self,
@@ -113,8 +114,10 @@ class RecurrentFitted(Fitted):
         return cls(networks=tuple(networks), **common)
 
 
-def _forecast(network: Network, history: Panel, horizon: int, future: Floats | None) -> tuple[Floats, Floats]:
-    """Mean [N, H] and quantiles at `LEVELS` [N, H, T] of one network, in units of demand."""
+def _forecast(
+    network: Network, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats | None
+) -> tuple[Floats, Floats]:
+    """Mean [N, H] and quantiles [N, H, Q] of one network, in units of demand."""
     inputs = lay_out(history, network.plan, horizon, future)
     device = next(network.parameters()).device
     windows = Windows.of(inputs, network.plan, device)
@@ -122,12 +125,14 @@ def _forecast(network: Network, history: Panel, horizon: int, future: Floats | N
     with torch.inference_mode():
         parts = [_rolled(network, windows.rows(rows), horizon) for rows in chunks]
     mean, grid = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True))
+    distribution = network.plan.distribution
+    quantiles = at_levels(grid, levels) if distribution is None else distribution.quantiles(mean, grid[..., 0], levels)
     shift, units = inputs.shift[:, None], inputs.units[:, None]
-    return mean * units + shift, grid * units[..., None] + shift[..., None]
+    return mean * units + shift, quantiles * units[..., None] + shift[..., None]
 
 
 def _rolled(network: Network, windows: Windows, horizon: int) -> tuple[Tensor, Tensor]:
-    """Mean [N, H] and quantiles [N, H, Q]; beyond the trained horizon on the network's own means.
+    """Mean [N, H], and quantiles [N, H, T] or dispersion [N, H, 1]; beyond the trained horizon on the network's means.
 
     There the spreads of a block, on average over its steps, are added to the next one's in squares.
     """
@@ -136,18 +141,26 @@ def _rolled(network: Network, windows: Windows, horizon: int) -> tuple[Tensor, T
     for done in range(0, horizon, trained):
         start = torch.full_like(series, windows.end + done)
         output = network(windows.batch(series, start, min(trained, horizon - done)))
-        grid = output.quantiles if carried is None else _widened(output.quantiles, carried)
-        middle = grid[..., len(LEVELS) // 2 : len(LEVELS) // 2 + 1]
-        carried = (grid - middle).mean(1, keepdim=True)  # [N, 1, Q]
+        grid, carried = _widened(network.plan.distribution, output, carried)
         windows = windows.continued(windows.end + done, output.mean)
         means.append(output.mean)
         grids.append(grid)
     return torch.cat(means, 1), torch.cat(grids, 1)
 
 
-def _widened(grid: Tensor, carried: Tensor) -> Tensor:
+def _widened(distribution: Distribution | None, output: Output, carried: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The quantiles or the dispersion with the spread of the block before, and what this block passes on."""
+    grid = output.quantiles
+    if distribution is not None:
+        variance = distribution.variance(output.mean, grid[..., 0])  # [N, H]
+        if carried is not None:
+            variance = variance + carried
+            grid = distribution.dispersed(output.mean, variance)[..., None]
+        return grid, variance.mean(1, keepdim=True)  # [N, 1]
     middle = grid[..., len(LEVELS) // 2 : len(LEVELS) // 2 + 1]
-    return middle + carried.sign() * torch.hypot(grid - middle, carried)
+    if carried is not None:
+        grid = middle + carried.sign() * torch.hypot(grid - middle, carried)
+    return grid, (grid - middle).mean(1, keepdim=True)  # [N, 1, T]
 
 
 def build(plan: Plan, shape: Shape, panel: Panel, seed: int) -> Network:
@@ -185,6 +198,7 @@ class RecurrentForecaster(Forecaster):
     hidden: int = 64
     layers: int = 1
     memory: bool = True
+    head: str = "quantiles"
     lookback: int | None = None
     patch: int | None = None
     season: int | None = None
@@ -200,7 +214,7 @@ class RecurrentForecaster(Forecaster):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value}")
-        for name, allowed in (("scaling", SCALINGS), ("device", DEVICES)):
+        for name, allowed in (("head", HEADS), ("scaling", SCALINGS), ("device", DEVICES)):
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}{closest(value, allowed)}")
@@ -209,6 +223,11 @@ class RecurrentForecaster(Forecaster):
 
     def needs(self, train: Panel) -> int:
         return 1 if train.lengths.max() >= _LEAST else _LEAST
+
+    def _check(self, train: Panel) -> None:
+        super()._check(train)
+        if (distribution := DISTRIBUTIONS.get(self.head)) is not None:
+            distribution.check(train)
 
     @property
     def warm(self) -> bool:
@@ -250,7 +269,7 @@ class RecurrentForecaster(Forecaster):
         """One network a seed; the first of each scaling finds out for how many steps the others are trained."""
         device, logs = device_of(self.device), self._logs(train)
         for log in dict.fromkeys(logs):
-            own, steps = replace(plan, log=log), None
+            own, steps = replace(plan, log=log, head=self.head), None
             inputs = lay_out(train, own, plan.horizon)
             for i in (i for i, other in enumerate(logs) if other == log):
                 network = build(own, self._shape, train, self.seed + i).to(device)

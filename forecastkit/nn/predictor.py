@@ -128,6 +128,10 @@ class Predictor:
         sizes = tuple(sorted(set(batch)))
         if not sizes or sizes[0] < 1:
             raise ConfigError(f"batch must name sizes of at least 1, not {tuple(batch)}")
+        if (head := fitted.networks[0].plan.head) != "quantiles":
+            raise ConfigError(
+                f"the quantiles of {head} are not in the graph: predict without compiling, or fit quantiles"
+            )
         ordered = fitted._levels(levels)
         on_gpu = next(fitted.networks[0].parameters()).is_cuda
         variant = variant if variant != "auto" else ("cudagraph" if on_gpu else "onnx")

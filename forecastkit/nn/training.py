@@ -79,14 +79,18 @@ def loss_of(output: Output, target: Tensor, seen: Tensor) -> Tensor:
 
     Koenker & Bassett (1978), Regression quantiles; Huber (1964). A window without spread has nothing to teach.
     """
-    size = output.size
-    weight = (seen & (size > 0)).float()  # [B, H]
-    size = torch.where(size > 0, size, 1.0)
+    size = torch.where(output.size > 0, output.size, 1.0)
     levels = torch.tensor(LEVELS, device=target.device)
     short = (target[..., None] - output.quantiles) / size[..., None]  # [B, H, Q]
     pinball = 2 * torch.maximum(levels * short, (levels - 1) * short).mean(-1)
     mean = functional.huber_loss(output.mean / size, target / size, reduction="none", delta=_HUBER)
-    return ((pinball + 0.25 * mean) * weight).sum() / weight.sum().clamp(min=1)
+    return masked(pinball + 0.25 * mean, seen & (output.size > 0))
+
+
+def masked(loss: Tensor, seen: Tensor) -> Tensor:
+    """The mean loss [B, H] of what was seen."""
+    weight = seen.float()
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
 def train(
@@ -198,7 +202,11 @@ class _Course:
         batch = self.windows.batch(series, start, steps)
         with torch.autocast(self.windows.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
             output = self.network(batch, keep)
-        return loss_of(output, *self.windows.targets(series, start, steps))
+        target, seen = self.windows.targets(series, start, steps)
+        if (distribution := self.network.plan.distribution) is None:
+            return loss_of(output, target, seen)
+        surprise = distribution.surprise(target, output.mean, output.quantiles[..., 0])
+        return masked(surprise, seen & (output.size > 0))
 
 
 def _groups(network: Network, options: Training) -> list[dict[str, Any]]:
