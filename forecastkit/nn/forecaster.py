@@ -17,6 +17,7 @@ from forecastkit import baseline
 from forecastkit.data.panel import Floats, Panel, ranges
 from forecastkit.errors import ConfigError, StoreError, closest
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State, Trial
+from forecastkit.nn.decoding import DECODERS, blocks, paths, quantiles_of
 from forecastkit.nn.distributions import DISTRIBUTIONS, HEADS, Distribution
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
 from forecastkit.nn.network import LEVELS, Network, Output, Shape, at_levels
@@ -34,6 +35,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
 _CHUNK = 1024  # series forecast at once
+_CHUNK_OF_PATHS = 64
 _BUILDING = Lock()  # torch draws first weights from the one global generator of the process
 
 
@@ -121,31 +123,35 @@ def _forecast(
     inputs = lay_out(history, network.plan, horizon, future)
     device = next(network.parameters()).device
     windows = Windows.of(inputs, network.plan, device)
-    chunks = torch.arange(len(history), device=device).split(_CHUNK)
+    way, most = (_on_paths, _CHUNK_OF_PATHS) if network.plan.decoder == "rolled" else (_on_means, _CHUNK)
+    chunks = torch.arange(len(history), device=device).split(most)
     with torch.inference_mode():
-        parts = [_rolled(network, windows.rows(rows), horizon) for rows in chunks]
-    mean, grid = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True))
-    distribution = network.plan.distribution
-    quantiles = at_levels(grid, levels) if distribution is None else distribution.quantiles(mean, grid[..., 0], levels)
+        parts = [way(network, windows.rows(rows), horizon, levels) for rows in chunks]
+    mean, quantiles = (np.concatenate(part) for part in zip(*parts, strict=True))
     shift, units = inputs.shift[:, None], inputs.units[:, None]
     return mean * units + shift, quantiles * units[..., None] + shift[..., None]
 
 
-def _rolled(network: Network, windows: Windows, horizon: int) -> tuple[Tensor, Tensor]:
-    """Mean [N, H], and quantiles [N, H, T] or dispersion [N, H, 1]; beyond the trained horizon on the network's means.
+def _on_paths(network: Network, windows: Windows, horizon: int, levels: tuple[float, ...]) -> tuple[Floats, Floats]:
+    """Mean [N, H] and quantiles [N, H, Q] of a rolled network."""
+    mean, demand = paths(network, windows, horizon)
+    return mean, quantiles_of(demand, levels, network.plan.whole)
+
+
+def _on_means(network: Network, windows: Windows, horizon: int, levels: tuple[float, ...]) -> tuple[Floats, Floats]:
+    """Mean [N, H] and quantiles [N, H, Q]; beyond the trained horizon on the network's own means.
 
     There the spreads of a block, on average over its steps, are added to the next one's in squares.
     """
-    series = torch.arange(len(windows.y), device=windows.device)
-    trained, means, grids, carried = network.plan.horizon, [], [], None
-    for done in range(0, horizon, trained):
-        start = torch.full_like(series, windows.end + done)
-        output = network(windows.batch(series, start, min(trained, horizon - done)))
-        grid, carried = _widened(network.plan.distribution, output, carried)
-        windows = windows.continued(windows.end + done, output.mean)
+    distribution, means, grids, carried = network.plan.distribution, [], [], None
+    for output in blocks(network, windows, horizon, lambda output, _: output.mean):
+        wider, carried = _widened(distribution, output, carried)
         means.append(output.mean)
-        grids.append(grid)
-    return torch.cat(means, 1), torch.cat(grids, 1)
+        grids.append(wider)
+    mean, grid = (torch.cat(parts, 1).cpu().numpy().astype(np.float64) for parts in (means, grids))
+    if distribution is None:
+        return mean, at_levels(grid, levels)
+    return mean, distribution.quantiles(mean, grid[..., 0], levels)
 
 
 def _widened(distribution: Distribution | None, output: Output, carried: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -199,6 +205,7 @@ class RecurrentForecaster(Forecaster):
     layers: int = 1
     memory: bool = True
     head: str = "quantiles"
+    decoder: str = "direct"
     lookback: int | None = None
     patch: int | None = None
     season: int | None = None
@@ -214,7 +221,8 @@ class RecurrentForecaster(Forecaster):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value}")
-        for name, allowed in (("head", HEADS), ("scaling", SCALINGS), ("device", DEVICES)):
+        choices = {"head": HEADS, "decoder": DECODERS, "scaling": SCALINGS, "device": DEVICES}
+        for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}{closest(value, allowed)}")
@@ -269,7 +277,7 @@ class RecurrentForecaster(Forecaster):
         """One network a seed; the first of each scaling finds out for how many steps the others are trained."""
         device, logs = device_of(self.device), self._logs(train)
         for log in dict.fromkeys(logs):
-            own, steps = replace(plan, log=log, head=self.head), None
+            own, steps = replace(plan, log=log, head=self.head, decoder=self.decoder), None
             inputs = lay_out(train, own, plan.horizon)
             for i in (i for i, other in enumerate(logs) if other == log):
                 network = build(own, self._shape, train, self.seed + i).to(device)

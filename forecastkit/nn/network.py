@@ -153,7 +153,7 @@ class Network(nn.Module):
         features = 2 + known + plan.past.width
         self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
         self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
-        self.step = nn.Parameter(torch.zeros(plan.horizon, hidden))
+        self.step = nn.Parameter(torch.zeros(plan.block, hidden))
         bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags)
         self.from_step = nn.Linear(bases + len(plan.lags) + known + calendar, hidden, bias=False)
         self.deepen = nn.Linear(hidden, hidden)

@@ -88,11 +88,11 @@ def _within(column: Floats, offsets: Ints) -> float:
 class Plan:
     """What a network is built for.
 
-    horizon: steps of its head, H · season: periods, m · lookback: periods of history that it reads, L · patch:
-    periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season that each step
+    horizon: periods that it is trained for, H · season: periods, m · lookback: periods of history that it reads, L ·
+    patch: periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season that each step
     looks back by · yearly: the history is long enough for the time of the year to mean something · log: windows are
     scaled by their level and squeezed like a logarithm, else by their spread · head: quantiles, or the distribution
-    that demand is thought to have.
+    that demand is thought to have · decoder: direct, or rolled from patch to patch.
     """
 
     horizon: int
@@ -106,6 +106,12 @@ class Plan:
     past: Block = field(default_factory=Block)
     static: Block = field(default_factory=Block)
     head: str = "quantiles"
+    decoder: str = "direct"
+
+    @property
+    def block(self) -> int:
+        """Steps of the head."""
+        return min(self.patch, self.horizon) if self.decoder == "rolled" else self.horizon
 
     @property
     def distribution(self) -> Distribution | None:

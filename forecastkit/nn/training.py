@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from forecastkit import execution
 from forecastkit.errors import FitError
+from forecastkit.nn.decoding import trained
 from forecastkit.nn.inputs import Inputs
 from forecastkit.nn.network import LEVELS, Network, Output
 from forecastkit.nn.options import Training
@@ -172,7 +173,7 @@ class _Course:
 
     def _step(self, origins: Origins, optimiser: torch.optim.Optimizer) -> None:
         series, start = origins.draw(self.options.batch, self.generator)
-        loss = self._loss(series, start, self._keep(len(series)))
+        loss = self._loss(series, start, self.generator, self._keep(len(series)))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
@@ -182,9 +183,10 @@ class _Course:
     def _score(self, average: _Average, origins: Origins) -> float:
         """The loss of the averaged weights on the validation windows."""
         total, count = 0.0, len(origins.check_series)
+        generator = torch.Generator(self.windows.device).manual_seed(0)  # every check on the same draws
         with average.in_place():
             for rows in torch.arange(count, device=self.windows.device).split(_CHUNK):
-                loss = self._loss(origins.check_series[rows], origins.check_start[rows])
+                loss = self._loss(origins.check_series[rows], origins.check_start[rows], generator)
                 total += float(loss) * len(rows)
         return total / count
 
@@ -197,12 +199,10 @@ class _Course:
         kept = torch.rand(shape, generator=self.generator, device=device) >= rate
         return kept.float() / (1 - rate)
 
-    def _loss(self, series: Tensor, start: Tensor, keep: Tensor | None = None) -> Tensor:
-        steps = self.network.plan.horizon
-        batch = self.windows.batch(series, start, steps)
+    def _loss(self, series: Tensor, start: Tensor, generator: torch.Generator, keep: Tensor | None = None) -> Tensor:
         with torch.autocast(self.windows.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
-            output = self.network(batch, keep)
-        target, seen = self.windows.targets(series, start, steps)
+            output = trained(self.network, self.windows, (series, start), generator, keep)
+        target, seen = self.windows.targets(series, start, self.network.plan.horizon)
         if (distribution := self.network.plan.distribution) is None:
             return loss_of(output, target, seen)
         surprise = distribution.surprise(target, output.mean, output.quantiles[..., 0])
