@@ -26,6 +26,10 @@ class GRU(RecurrentForecaster):
 
     hidden: width of the recurrent state and of the head; up to 128 keeps the fast small-state kernels of a GPU.
     layers: recurrent layers.
+    memory: False zeroes the recurrent state and leaves everything else: the control that shows what the state adds.
+    head: quantiles, which any demand has; negative_binomial for counts and tweedie for demand from 0, whose mean and
+        quantiles come from that distribution. These two are not compiled.
+    decoder: direct forecasts all steps at once; rolled a patch at a time, on demand drawn from its own forecasts.
     lookback: periods of history that a forecast reads; None is up to 14 seasons, as the history permits.
     patch: periods of one recurrent step; None is the season, or the largest divisor of a long one up to 24.
     season: periods in a season; None takes the panel's.
@@ -50,3 +54,4 @@ class GRU(RecurrentForecaster):
         yield cls(
             hidden=8, layers=2, lookback=21, patch=5, seeds=1, scaling="log", training=replace(quick, refit=False)
         )
+        yield cls(hidden=8, decoder="rolled", training=quick)

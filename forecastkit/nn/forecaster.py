@@ -18,8 +18,10 @@ from forecastkit.data.panel import Floats, Panel, ranges
 from forecastkit.errors import ConfigError, StoreError, closest
 from forecastkit.execution import worker
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State, Trial
+from forecastkit.nn.decoding import DECODERS, blocks, paths, quantiles_of
+from forecastkit.nn.distributions import DISTRIBUTIONS, HEADS, Distribution
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
-from forecastkit.nn.network import LEVELS, Network, Shape, at_levels
+from forecastkit.nn.network import LEVELS, Network, Output, Shape, at_levels
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan, resolve
 from forecastkit.nn.training import train, train_on
@@ -34,6 +36,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
 _CHUNK = 1024  # series forecast at once
+_CHUNK_OF_PATHS = 64
 _BUILDING = Lock()  # torch draws first weights from the one global generator of the process
 
 
@@ -65,10 +68,10 @@ class RecurrentFitted(Fitted):
         return replace(self, history=_newest(history, self.networks[0].plan), failures=baseline.unseen(history))
 
     def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
-        found = [_forecast(network, self.history, horizon, future) for network in self.networks]
-        mean, grid = (sum(part) / len(found) for part in zip(*found, strict=True))
+        found = [_forecast(network, self.history, horizon, levels, future) for network in self.networks]
+        mean, quantiles = (sum(part) / len(found) for part in zip(*found, strict=True))
         lowest = baseline.lowest(baseline.demand(self.history), self.history.offsets)[:, None]
-        return np.maximum(mean, lowest), np.maximum(at_levels(grid, levels), lowest[..., None])
+        return np.maximum(mean, lowest), np.maximum(quantiles, lowest[..., None])
 
     def compile(
         self,
@@ -114,41 +117,57 @@ class RecurrentFitted(Fitted):
         return cls(networks=tuple(networks), **common)
 
 
-def _forecast(network: Network, history: Panel, horizon: int, future: Floats | None) -> tuple[Floats, Floats]:
-    """Mean [N, H] and quantiles at `LEVELS` [N, H, T] of one network, in units of demand."""
+def _forecast(
+    network: Network, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats | None
+) -> tuple[Floats, Floats]:
+    """Mean [N, H] and quantiles [N, H, Q] of one network, in units of demand."""
     inputs = lay_out(history, network.plan, horizon, future)
     device = next(network.parameters()).device
     windows = Windows.of(inputs, network.plan, device)
-    chunks = torch.arange(len(history), device=windows.home).split(_CHUNK)
+    way, most = (_on_paths, _CHUNK_OF_PATHS) if network.plan.decoder == "rolled" else (_on_means, _CHUNK)
+    chunks = torch.arange(len(history), device=windows.home).split(most)
     with torch.inference_mode():
-        parts = [_rolled(network, windows.rows(rows), horizon) for rows in chunks]
-    mean, grid = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True))
+        parts = [way(network, windows.rows(rows), horizon, levels) for rows in chunks]
+    mean, quantiles = (np.concatenate(part) for part in zip(*parts, strict=True))
     shift, units = inputs.shift[:, None], inputs.units[:, None]
-    return mean * units + shift, grid * units[..., None] + shift[..., None]
+    return mean * units + shift, quantiles * units[..., None] + shift[..., None]
 
 
-def _rolled(network: Network, windows: Windows, horizon: int) -> tuple[Tensor, Tensor]:
+def _on_paths(network: Network, windows: Windows, horizon: int, levels: tuple[float, ...]) -> tuple[Floats, Floats]:
+    """Mean [N, H] and quantiles [N, H, Q] of a rolled network."""
+    mean, demand = paths(network, windows, horizon)
+    return mean, quantiles_of(demand, levels, network.plan.whole)
+
+
+def _on_means(network: Network, windows: Windows, horizon: int, levels: tuple[float, ...]) -> tuple[Floats, Floats]:
     """Mean [N, H] and quantiles [N, H, Q]; beyond the trained horizon on the network's own means.
 
     There the spreads of a block, on average over its steps, are added to the next one's in squares.
     """
-    series = torch.arange(len(windows.y), device=windows.home)
-    trained, means, grids, carried = network.plan.horizon, [], [], None
-    for done in range(0, horizon, trained):
-        start = torch.full_like(series, windows.end + done)
-        output = network(windows.batch(series, start, min(trained, horizon - done)))
-        grid = output.quantiles if carried is None else _widened(output.quantiles, carried)
-        middle = grid[..., len(LEVELS) // 2 : len(LEVELS) // 2 + 1]
-        carried = (grid - middle).mean(1, keepdim=True)  # [N, 1, Q]
-        windows = windows.continued(windows.end + done, output.mean)
+    distribution, means, grids, carried = network.plan.distribution, [], [], None
+    for output in blocks(network, windows, horizon, lambda output, _: output.mean):
+        wider, carried = _widened(distribution, output, carried)
         means.append(output.mean)
-        grids.append(grid)
-    return torch.cat(means, 1), torch.cat(grids, 1)
+        grids.append(wider)
+    mean, grid = (torch.cat(parts, 1).cpu().numpy().astype(np.float64) for parts in (means, grids))
+    if distribution is None:
+        return mean, at_levels(grid, levels)
+    return mean, distribution.quantiles(mean, grid[..., 0], levels)
 
 
-def _widened(grid: Tensor, carried: Tensor) -> Tensor:
+def _widened(distribution: Distribution | None, output: Output, carried: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The quantiles or the dispersion with the spread of the block before, and what this block passes on."""
+    grid = output.quantiles
+    if distribution is not None:
+        variance = distribution.variance(output.mean, grid[..., 0])  # [N, H]
+        if carried is not None:
+            variance = variance + carried
+            grid = distribution.dispersed(output.mean, variance)[..., None]
+        return grid, variance.mean(1, keepdim=True)  # [N, 1]
     middle = grid[..., len(LEVELS) // 2 : len(LEVELS) // 2 + 1]
-    return middle + carried.sign() * torch.hypot(grid - middle, carried)
+    if carried is not None:
+        grid = middle + carried.sign() * torch.hypot(grid - middle, carried)
+    return grid, (grid - middle).mean(1, keepdim=True)  # [N, 1, T]
 
 
 def build(plan: Plan, shape: Shape, panel: Panel, seed: int) -> Network:
@@ -187,6 +206,9 @@ class RecurrentForecaster(Forecaster):
 
     hidden: int = 64
     layers: int = 1
+    memory: bool = True
+    head: str = "quantiles"
+    decoder: str = "direct"
     lookback: int | None = None
     patch: int | None = None
     season: int | None = None
@@ -202,7 +224,8 @@ class RecurrentForecaster(Forecaster):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value}")
-        for name, allowed in (("scaling", SCALINGS), ("device", DEVICES)):
+        choices = {"head": HEADS, "decoder": DECODERS, "scaling": SCALINGS, "device": DEVICES}
+        for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}{closest(value, allowed)}")
@@ -212,10 +235,19 @@ class RecurrentForecaster(Forecaster):
     def needs(self, train: Panel) -> int:
         return 1 if train.lengths.max() >= _LEAST else _LEAST
 
+    def _check(self, train: Panel) -> None:
+        super()._check(train)
+        if (distribution := DISTRIBUTIONS.get(self.head)) is not None:
+            distribution.check(train)
+
     @property
     def warm(self) -> bool:
         """Whether later windows of a backtest are trained on from the weights of the one before."""
         return self.training.warm > 0
+
+    @property
+    def _shape(self) -> Shape:
+        return Shape(self.cell, self.hidden, self.layers, self.memory)
 
     def _fit(self, train: Panel, horizon: int) -> RecurrentFitted:
         return self.fitted_from(train, horizon, ())
@@ -248,10 +280,10 @@ class RecurrentForecaster(Forecaster):
         """One network a seed; the first of each scaling finds out for how many steps the others are trained."""
         device, logs = device_of(self.device), self._logs(train)
         for log in dict.fromkeys(logs):
-            own, steps = replace(plan, log=log), None
+            own, steps = replace(plan, log=log, head=self.head, decoder=self.decoder), None
             inputs = lay_out(train, own, plan.horizon)
             for i in (i for i, other in enumerate(logs) if other == log):
-                network = build(own, Shape(self.cell, self.hidden, self.layers), train, self.seed + i).to(device)
+                network = build(own, self._shape, train, self.seed + i).to(device)
                 steps = _train(network, inputs, self.training, self.seed + i, steps)
                 yield network
 

@@ -61,7 +61,7 @@ def lay_out(panel: Panel, plan: Plan, ahead: int, future: Floats | None = None) 
         (len(panel), end + ahead),
     )
     demand = baseline.demand(panel)
-    shift, units = _size(demand, panel.offsets, centred=not plan.log)
+    shift, units = _units(demand, panel.offsets, plan)
     y = np.nan_to_num((demand - shift[place.owner]) / units[place.owner])
     prior = np.add.reduceat(y, panel.offsets[:-1]) / np.maximum(_seen(demand, panel.offsets), 1)
     known = place.lay(plan.known.standardised(panel.known_filled)) if plan.known.sizes else place.nothing()
@@ -115,6 +115,13 @@ def placed(rows: Floats, lengths: Ints, width: int) -> Floats:
     ends = np.cumsum(lengths)
     out[owner, ranges(width - newest, newest)] = rows[ranges(ends - newest, newest)]
     return out
+
+
+def _units(demand: Floats, offsets: Ints, plan: Plan) -> tuple[Floats, Floats]:
+    """Where zero lies and what one is to the network: counts stay counts, and a distribution's zero stays zero."""
+    if plan.whole:
+        return np.zeros(len(offsets) - 1), np.ones(len(offsets) - 1)
+    return _size(demand, offsets, centred=not plan.log and plan.distribution is None)
 
 
 def _size(demand: Floats, offsets: Ints, centred: bool) -> tuple[Floats, Floats]:

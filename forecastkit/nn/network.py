@@ -11,7 +11,7 @@ scaling and its inverse is in units of the window's own spread: a constant windo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forecastkit.data.panel import Floats
+from forecastkit.nn.distributions import Distribution, positive
 from forecastkit.nn.plan import Block, Plan
 from forecastkit.nn.windows import Batch
 
@@ -34,15 +35,19 @@ Cells = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 @dataclass(frozen=True)
 class Shape:
-    """What a recipe says of a network's size."""
+    """What a recipe says of a network's size; without `memory` the head reads zeros for the recurrent state."""
 
     cell: str
     hidden: int
     layers: int
+    memory: bool = True
 
 
 class Output(NamedTuple):
-    """mean: [B, H] and quantiles: [B, H, Q] in the units of `Batch.y` · size: [B, 1] spread of the window's y."""
+    """mean: [B, H] and quantiles: [B, H, Q] in the units of `Batch.y` · size: [B, 1] spread of the window's y.
+
+    A distribution has a dispersion [B, H, 1] in the place of quantiles.
+    """
 
     mean: Tensor
     quantiles: Tensor
@@ -141,17 +146,18 @@ class Network(nn.Module):
     def __init__(self, plan: Plan, shape: Shape, calendar: int) -> None:
         super().__init__()
         self.plan, self.shape, self.calendar = plan, shape, calendar  # the width of the calendar's features
+        self.own = 2 if plan.distribution else 1 + len(LEVELS)  # entries of the head beside the weights of the bases
         known, hidden = plan.known.width, shape.hidden
         self.expand_known, self.expand_past, self.embed = Expand(plan.known), Expand(plan.past), Embed(plan.static)
         self.steps = -(-plan.lookback // plan.patch)
         features = 2 + known + plan.past.width
         self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
         self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
-        self.step = nn.Parameter(torch.zeros(plan.horizon, hidden))
+        self.step = nn.Parameter(torch.zeros(plan.block, hidden))
         bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags)
         self.from_step = nn.Linear(bases + len(plan.lags) + known + calendar, hidden, bias=False)
         self.deepen = nn.Linear(hidden, hidden)
-        self.out = nn.Linear(hidden, 1 + len(LEVELS) + bases)
+        self.out = nn.Linear(hidden, self.own + bases)
         self.uplift = Uplift(known, self.embed.width) if known else None
         for name, sizes in (("newest", _levels(plan)), ("newest_seasons", _seasons(plan))):
             self.register_buffer(name, torch.tensor(sizes, dtype=torch.long) - 1, persistent=False)
@@ -164,10 +170,10 @@ class Network(nn.Module):
         gaps = 0.6 * (torch.tensor(_NORMAL[1:]) - torch.tensor(_NORMAL[:-1]))
         with torch.no_grad():
             self.out.bias.zero_()
-            spread = torch.log(torch.expm1(gaps))  # softplus gives the gaps back
-            self.out.bias[2 : 1 + len(LEVELS)] = spread
+            if self.plan.distribution is None:
+                self.out.bias[2 : self.own] = torch.log(torch.expm1(gaps))  # softplus gives the gaps back
             if seasons := len(_seasons(self.plan)):  # levels weigh little at first where there is a season
-                first = 1 + len(LEVELS) + seasons
+                first = self.own + seasons
                 self.out.bias[first : first + len(_levels(self.plan))] = -4.0
 
     def forward(self, batch: Batch, keep: Tensor | None = None) -> Output:
@@ -189,8 +195,14 @@ class Network(nn.Module):
             unit = torch.where(unit > 0, unit, 1.0)
         x = self._squeeze(batch.y / unit)
         center = masked_mean(x, batch.seen, self._squeeze(batch.prior / unit))
-        variance = masked_mean((x - center) ** 2, batch.seen, torch.zeros_like(center))
-        return Scale(unit, center, variance.sqrt()), x
+        spread = masked_mean((x - center) ** 2, batch.seen, torch.zeros_like(center)).sqrt()
+        return Scale(unit, center, self._least(spread, center)), x
+
+    def _least(self, spread: Tensor, level: Tensor) -> Tensor:
+        """The spread of a window; where there is a least unit one in which none was sold is read as if one had been."""
+        if not self.plan.whole:
+            return spread
+        return torch.where((spread == 0) & (level == 0), self.plan.lookback**-0.5, spread)
 
     def _squeeze(self, ratio: Tensor) -> Tensor:
         return torch.asinh(ratio) if self.plan.log else ratio
@@ -242,6 +254,15 @@ class Network(nn.Module):
 
     def _state(self, batch: Batch, z: Tensor, known: Tensor, static: Tensor) -> Tensor:
         """The last state with the static covariates and the window's character; [B, D]."""
+        if self.shape.memory:
+            last = self._read(batch, z, known).to(static.dtype)
+        else:
+            last = static.new_zeros(static.shape[0], self.shape.hidden)
+        character = torch.cat([_variation(batch), batch.seen.float().mean(-1, keepdim=True)], -1)
+        return self.from_state(torch.cat([last, static, character], -1))
+
+    def _read(self, batch: Batch, z: Tensor, known: Tensor) -> Tensor:
+        """What the cells remember of the window when they have read it patch by patch; [B, D]."""
         span, patch = self.plan.lookback, self.plan.patch
         usual = masked_mean_columns(batch.past, batch.seen)
         columns = [z.clamp(-10, 10)[..., None], batch.seen.float()[..., None], known[:, :span]]
@@ -249,8 +270,7 @@ class Network(nn.Module):
         features = functional.pad(features, (0, 0, self.steps * patch - span, 0))
         patches = features.reshape(features.shape[0], self.steps, -1)  # [B, L / P, P * F]
         outputs, _ = self.recurrent(patches.to(self.recurrent.weight_ih_l0.dtype))  # bf16 where that is stored
-        character = torch.cat([_variation(batch), batch.seen.float().mean(-1, keepdim=True)], -1)
-        return self.from_state(torch.cat([outputs[:, -1].to(static.dtype), static, character], -1))
+        return outputs[:, -1]
 
     def _head(self, state: Tensor, bases: Tensor, features: Tensor, lags_seen: Tensor) -> Tensor:
         steps = bases.shape[1]
@@ -259,9 +279,10 @@ class Network(nn.Module):
         return self.out(mixed + functional.gelu(self.deepen(mixed)))
 
     def _output(self, head: Tensor, bases: Tensor, batch: Batch, scale: Scale) -> Output:
-        q = len(LEVELS)
-        mix = (torch.softmax(head[..., 1 + q :], -1) * bases).sum(-1)  # [B, H]
-        gaps = functional.softplus(head[..., 2 : 1 + q])
+        mix = (torch.softmax(head[..., self.own :], -1) * bases).sum(-1)  # [B, H]
+        if self.plan.distribution is not None:
+            return self._distributed(head, mix, batch, scale)
+        gaps = functional.softplus(head[..., 2 : self.own])
         below = gaps[..., :_MIDDLE].flip(-1).cumsum(-1).flip(-1)
         above = gaps[..., _MIDDLE:].cumsum(-1)
         middle = (mix + head[..., 1].clamp(-_FAR, _FAR))[..., None]
@@ -273,6 +294,15 @@ class Network(nn.Module):
             self._stretch(center[..., None] + spread[..., None] * quantiles, unit[..., None]),
             deviation(batch.y, batch.seen),
         )
+
+    def _distributed(self, head: Tensor, mix: Tensor, batch: Batch, scale: Scale) -> Output:
+        level = masked_mean(batch.y, batch.seen, batch.prior)
+        size = self._least(deviation(batch.y, batch.seen), level)
+        values = scale.center + scale.spread * (mix + head[..., 0].clamp(-_FAR, _FAR))
+        mean = positive(self._stretch(values, scale.unit), size)
+        level = level.clamp(min=1 / self.plan.lookback) if self.plan.whole else level
+        dispersion = cast(Distribution, self.plan.distribution).dispersion(head[..., 1], level, size)
+        return Output(mean, dispersion[..., None], size)
 
 
 def deviation(y: Tensor, seen: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from forecastkit.data.calendar import DAY, Frequency
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
+from forecastkit.nn.distributions import DISTRIBUTIONS, Distribution
 
 _WIDEST_PATCH = 24  # periods of a longer season are spread over several steps of the network
 _LOOKBACK = 168  # periods that the automatic lookback aims at
@@ -87,10 +88,11 @@ def _within(column: Floats, offsets: Ints) -> float:
 class Plan:
     """What a network is built for.
 
-    horizon: steps of its head, H · season: periods, m · lookback: periods of history that it reads, L · patch:
-    periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season that each step
+    horizon: periods that it is trained for, H · season: periods, m · lookback: periods of history that it reads, L ·
+    patch: periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season that each step
     looks back by · yearly: the history is long enough for the time of the year to mean something · log: windows are
-    scaled by their level and squeezed like a logarithm, else by their spread.
+    scaled by their level and squeezed like a logarithm, else by their spread · head: quantiles, or the distribution
+    that demand is thought to have · decoder: direct, or rolled from patch to patch.
     """
 
     horizon: int
@@ -103,6 +105,23 @@ class Plan:
     known: Block = field(default_factory=Block)
     past: Block = field(default_factory=Block)
     static: Block = field(default_factory=Block)
+    head: str = "quantiles"
+    decoder: str = "direct"
+
+    @property
+    def block(self) -> int:
+        """Steps of the head."""
+        return min(self.patch, self.horizon) if self.decoder == "rolled" else self.horizon
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """What demand is distributed like; None where the head gives quantiles."""
+        return DISTRIBUTIONS.get(self.head)
+
+    @property
+    def whole(self) -> bool:
+        """Whether demand is thought of as counts."""
+        return self.distribution is not None and self.distribution.whole
 
     @property
     def context(self) -> int:

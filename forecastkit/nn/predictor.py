@@ -128,6 +128,11 @@ class Predictor:
         sizes = tuple(sorted(set(batch)))
         if not sizes or sizes[0] < 1:
             raise ConfigError(f"batch must name sizes of at least 1, not {tuple(batch)}")
+        if (plan := fitted.networks[0].plan).head != "quantiles" or plan.decoder != "direct":
+            raise ConfigError(
+                f"the graph has neither the quantiles of a distribution nor the paths of a rolled network, this is "
+                f"head={plan.head}, decoder={plan.decoder}: predict without compiling"
+            )
         ordered = fitted._levels(levels)
         on_gpu = next(fitted.networks[0].parameters()).is_cuda
         variant = variant if variant != "auto" else ("cudagraph" if on_gpu else "onnx")

@@ -16,6 +16,7 @@ from forecastkit.errors import FitError
 from forecastkit.nn import checkpoint
 from forecastkit.nn.capture import WARM_UP, Capturer, cuda_capture
 from forecastkit.nn.checkpoint import Checkpoints
+from forecastkit.nn.decoding import trained
 from forecastkit.nn.inputs import Inputs
 from forecastkit.nn.network import LEVELS, Network, Output
 from forecastkit.nn.options import Training
@@ -82,14 +83,18 @@ def loss_of(output: Output, target: Tensor, seen: Tensor) -> Tensor:
 
     Koenker & Bassett (1978), Regression quantiles; Huber (1964). A window without spread has nothing to teach.
     """
-    size = output.size
-    weight = (seen & (size > 0)).float()  # [B, H]
-    size = torch.where(size > 0, size, 1.0)
+    size = torch.where(output.size > 0, output.size, 1.0)
     levels = _levels(target.device)
     short = (target[..., None] - output.quantiles) / size[..., None]  # [B, H, Q]
     pinball = 2 * torch.maximum(levels * short, (levels - 1) * short).mean(-1)
     mean = functional.huber_loss(output.mean / size, target / size, reduction="none", delta=_HUBER)
-    return ((pinball + 0.25 * mean) * weight).sum() / weight.sum().clamp(min=1)
+    return masked(pinball + 0.25 * mean, seen & (output.size > 0))
+
+
+def masked(loss: Tensor, seen: Tensor) -> Tensor:
+    """The mean loss [B, H] of what was seen."""
+    weight = seen.float()
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
 def train(
@@ -205,15 +210,16 @@ class _Course:
     def _step(self, origins: Origins, stretch: Stretch) -> None:
         series, start = origins.draw(self.options.batch, self.generator)
         keep = self._keep(len(series))
-        stretch.step(lambda: self._loss(series, start, keep))
+        stretch.step(lambda: self._loss(series, start, self.generator, keep))
 
     @torch.inference_mode()
     def _score(self, stretch: Stretch, origins: Origins) -> float:
         """The loss of the averaged weights on the validation windows."""
         total, count = 0.0, len(origins.check_series)
+        generator = torch.Generator(self.windows.home).manual_seed(0)  # every check on the same draws
         with stretch.averaged():
             for rows in torch.arange(count, device=self.windows.home).split(_CHUNK):
-                loss = self._loss(origins.check_series[rows], origins.check_start[rows])
+                loss = self._loss(origins.check_series[rows], origins.check_start[rows], generator)
                 total += float(loss) * len(rows)
         return total / count
 
@@ -226,12 +232,14 @@ class _Course:
         kept = torch.rand(shape, generator=self.generator, device=self.windows.home) >= rate
         return (kept.float() / (1 - rate)).to(self.windows.device)
 
-    def _loss(self, series: Tensor, start: Tensor, keep: Tensor | None = None) -> Tensor:
-        steps = self.network.plan.horizon
-        batch = self.windows.batch(series, start, steps)
+    def _loss(self, series: Tensor, start: Tensor, generator: torch.Generator, keep: Tensor | None = None) -> Tensor:
         with torch.autocast(self.windows.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
-            output = self.network(batch, keep)
-        return loss_of(output, *self.windows.targets(series, start, steps))
+            output = trained(self.network, self.windows, (series, start), generator, keep)
+        target, seen = self.windows.targets(series, start, self.network.plan.horizon)
+        if (distribution := self.network.plan.distribution) is None:
+            return loss_of(output, target, seen)
+        surprise = distribution.surprise(target, output.mean, output.quantiles[..., 0])
+        return masked(surprise, seen & (output.size > 0))
 
 
 @lru_cache

@@ -123,6 +123,21 @@ class Windows:
         y, seen = self.y[series[:, None], future], self.seen[series[:, None], future]
         return sent(y, self.device), sent(seen, self.device)
 
+    def from_starts(self, series: Tensor, start: Tensor, steps: int) -> Windows:
+        """`series` [B] as if the history of each ended before its own `start` [B], and `steps` periods ahead of it."""
+        span, device = self.plan.context, self.home
+        rows, columns = series[:, None], start[:, None] + torch.arange(-span, steps, device=device)  # [B, C + H]
+        later = torch.arange(span + steps, device=device) >= span
+        return replace(
+            self.rows(series),
+            y=self.y[rows, columns].masked_fill(later, 0.0),
+            seen=self.seen[rows, columns] & ~later,
+            known=self.known[rows, columns],
+            past=self.past[rows, columns].masked_fill(later[:, None], 0.0),
+            origin=self.origin[series] + start - span,
+            end=span,
+        )
+
     def continued(self, start: int, values: Tensor) -> Windows:
         """With `values` [N, H] as if they had been observed from column `start` on."""
         y, seen = self.y.clone(), self.seen.clone()

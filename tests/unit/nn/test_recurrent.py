@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -132,6 +133,41 @@ def test_the_state_between_layers_is_as_wide_as_hidden(panel, cell):
     network = small(cell, hidden=24, layers=2, training=UNTRAINED).fit(panel, horizon=7).networks[0]
     assert network.recurrent.weight_ih_l1.shape[1] == 24
     assert network.recurrent.weight_hh_l0.shape[1] == 24
+
+
+def disturbed(fitted):
+    """The same model with other weights in its cells."""
+    network = copy.deepcopy(fitted.networks[0])
+    with torch.no_grad():
+        for weight in network.recurrent.parameters():
+            weight.add_(0.5)
+    return replace(fitted, networks=(network,))
+
+
+def test_without_memory_the_cells_add_nothing_and_all_else_is_the_same(panel, fitted):
+    control = small(memory=False).fit(panel, horizon=14)
+    np.testing.assert_array_equal(disturbed(control).predict(14).mean, control.predict(14).mean)
+    assert not np.allclose(disturbed(fitted).predict(14).mean, fitted.predict(14).mean)
+    untrained = [small(memory=m, training=UNTRAINED).fit(panel, horizon=14).state().arrays for m in (True, False)]
+    for name, array in untrained[0].items():
+        np.testing.assert_array_equal(untrained[1][name], array)
+    assert (control.state().arrays["0.out.weight"] != untrained[1]["0.out.weight"]).any()
+
+
+def test_a_control_without_memory_survives_the_disk_and_compiling(panel, tmp_path):
+    control = small(memory=False).fit(panel, horizon=14)
+    control.save(tmp_path / "m")
+    loaded = restore(tmp_path / "m")
+    np.testing.assert_array_equal(loaded.predict(14).mean, control.predict(14).mean)
+    np.testing.assert_allclose(loaded.compile("eager").predict().mean, control.predict(14).mean, rtol=1e-5)
+
+
+def test_a_model_saved_before_an_option_was_there_still_loads(fitted):
+    state = fitted.state()
+    shape = {name: state.values["shape"][name] for name in ("cell", "hidden", "layers")}
+    older = State(state.arrays, {**state.values, "shape": shape})
+    loaded = type(fitted).from_state(older, recipe=fitted.recipe, history=fitted.history)
+    np.testing.assert_array_equal(loaded.predict(7).mean, fitted.predict(7).mean)
 
 
 def test_the_newest_observation_changes_the_first_step(panel, fitted):
