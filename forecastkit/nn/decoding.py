@@ -7,7 +7,6 @@ on many paths at once. Jeon & Seong (2022), Robust recurrent network model for i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -22,23 +21,13 @@ from forecastkit.nn.windows import Windows
 DECODERS = ("direct", "rolled")
 PATHS = 100
 
-GoOn = Callable[[Output, int], Tensor]
 
-
-def blocks(
-    network: Network, windows: Windows, horizon: int, go_on: GoOn, keep: Tensor | None = None
-) -> Iterator[Output]:
-    """Forecasts of all series from the end of their history, a block of the head at a time.
-
-    `go_on` turns a block and the periods before it into the demand that the next block takes for observed.
-    """
+def ahead(network: Network, windows: Windows, done: int, horizon: int, keep: Tensor | None = None) -> Output:
+    """The block of the head that begins `done` periods after the end of the history, up to `horizon`."""
     series = torch.arange(len(windows.y), device=windows.home)
-    for done in range(0, horizon, network.plan.block):
-        steps = min(network.plan.block, horizon - done)
-        output = network(windows.batch(series, torch.full_like(series, windows.end + done), steps), keep)
-        yield output
-        if done + steps < horizon:
-            windows = windows.continued(windows.end + done, go_on(output, done))
+    steps = min(network.plan.block, horizon - done)
+    output: Output = network(windows.batch(series, torch.full_like(series, windows.end + done), steps), keep)
+    return output
 
 
 def trained(
@@ -50,13 +39,13 @@ def trained(
         output: Output = network(windows.batch(*origins, horizon), keep)
         return output
 
-    def go_on(output: Output, _: int) -> Tensor:
+    windows, found = windows.from_starts(*origins, horizon), []
+    for done in range(0, horizon, network.plan.block):
+        found.append(ahead(network, windows, done, horizon, keep))
         with torch.no_grad():
-            return _drawn(network, output, generator)
-
-    found = list(blocks(network, windows.from_starts(*origins, horizon), horizon, go_on, keep))
-    mean, rest = (torch.cat(parts, 1) for parts in list(zip(*found, strict=True))[:2])
-    return Output(mean, rest, found[0].size)
+            windows = windows.continued(windows.end + done, _drawn(network, found[-1], generator))
+    mean, rest, _ = zip(*found, strict=True)
+    return Output(torch.cat(mean, 1), torch.cat(rest, 1), found[0].size)
 
 
 def _drawn(network: Network, output: Output, generator: torch.Generator) -> Tensor:
@@ -70,24 +59,20 @@ def _drawn(network: Network, output: Output, generator: torch.Generator) -> Tens
 def paths(network: Network, windows: Windows, horizon: int) -> tuple[Floats, Floats]:
     """Mean [N, H], which is that of the forecasts on the paths, and demand on each path [N, S, H]."""
     series = torch.arange(len(windows.y), device=windows.home)
-    chances = _chances(horizon)  # [S, H]
-    drawn: list[Tensor] = []
-
-    def go_on(output: Output, done: int) -> Tensor:
-        own = np.tile(chances[:, done : done + output.mean.shape[1]], (len(series), 1))
-        drawn.append(_at(network, output, own))
-        return drawn[-1]
-
-    many = windows.from_starts(series, torch.full_like(series, windows.end), horizon)
-    many = many.rows(series.repeat_interleave(PATHS))
-    found = list(blocks(network, many, horizon, go_on))
-    go_on(found[-1], horizon - found[-1].mean.shape[1])
+    each, chances = series.repeat_interleave(PATHS), _chances(horizon)  # [N * S], [S, H]
+    windows = windows.from_starts(series, torch.full_like(series, windows.end), horizon)
+    means, demand = [], []
+    for done in range(0, horizon, network.plan.block):
+        output = ahead(network, windows, done, horizon)
+        if not done:  # the paths part after the first block
+            windows, output = windows.rows(each), Output(*(part[each.to(part.device)] for part in output))
+        own = np.tile(chances[:, done : done + output.mean.shape[1]], (len(series), 1))  # [N * S, H]
+        means.append(output.mean)
+        demand.append(_at(network, output, own))
+        windows = windows.continued(windows.end + done, demand[-1])
     shape = (len(series), PATHS, horizon)
-    mean, demand = (
-        torch.cat(parts, 1).cpu().numpy().astype(np.float64).reshape(shape)
-        for parts in ([output.mean for output in found], drawn)
-    )
-    return mean.mean(1), demand
+    mean, drawn = (torch.cat(parts, 1).cpu().numpy().astype(np.float64).reshape(shape) for parts in (means, demand))
+    return mean.mean(1), drawn
 
 
 def _chances(horizon: int) -> Floats:

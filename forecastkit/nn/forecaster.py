@@ -18,7 +18,7 @@ from forecastkit.data.panel import Floats, Panel, ranges
 from forecastkit.errors import ConfigError, StoreError, closest
 from forecastkit.execution import worker
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State, Trial
-from forecastkit.nn.decoding import DECODERS, blocks, paths, quantiles_of
+from forecastkit.nn.decoding import DECODERS, ahead, paths, quantiles_of
 from forecastkit.nn.distributions import DISTRIBUTIONS, HEADS, Distribution
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
 from forecastkit.nn.network import LEVELS, Network, Output, Shape, at_levels
@@ -145,7 +145,9 @@ def _on_means(network: Network, windows: Windows, horizon: int, levels: tuple[fl
     There the spreads of a block, on average over its steps, are added to the next one's in squares.
     """
     distribution, means, grids, carried = network.plan.distribution, [], [], None
-    for output in blocks(network, windows, horizon, lambda output, _: output.mean):
+    for done in range(0, horizon, network.plan.block):
+        output = ahead(network, windows, done, horizon)
+        windows = windows.continued(windows.end + done, output.mean)
         wider, carried = _widened(distribution, output, carried)
         means.append(output.mean)
         grids.append(wider)

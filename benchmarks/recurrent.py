@@ -1,0 +1,87 @@
+"""What the options of the networks do on real panels: the last window of each, which no option was chosen on.
+
+python benchmarks/recurrent.py memory      what the recurrent state adds: gru and lstm with and without it
+python benchmarks/recurrent.py heads       quantiles against distributions, from fast movers to spare parts
+python benchmarks/recurrent.py decoders    all steps at once against a patch at a time, in the same steps and seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+from leaderboard import KNOWN, backtest, rounded, shell
+from record import record
+
+
+@dataclass(frozen=True)
+class Task:
+    """A panel and the flags that its window needs."""
+
+    name: str
+    file: str
+    flags: tuple[str, ...]
+
+
+GROCERY = Task("500 grocery items", "m5_foods_ca_top500_daily.parquet", ("--horizon", "28", "--season", "7"))
+STORE = Task("a store's items", "m5_ca_1_item_daily.parquet", ("--horizon", "28", "--season", "7", "--sample", "1000"))
+HOURLY = Task("M4 Hourly", "m4_hourly.parquet", ("--horizon", "48", "--season", "24"))
+PARTS = Task("car parts", "carparts_monthly.parquet", ("--horizon", "12", "--season", "12"))
+WEEKLY = Task(
+    "breakfast, price and promotions known",
+    "breakfast_core_dev_weekly.parquet",
+    ("--horizon", "13", "--season", "52", *(word for name in KNOWN for word in ("--known", name))),
+)
+
+
+def rows(panel: Task, models: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One row a model, in the order asked for."""
+    words = [word for model in models for word in ("-m", model)]
+    found = {row["model"]: row for row in backtest(panel.file, *panel.flags, "--jobs", "1", *words)["leaderboard"]}
+    return [{"panel": panel.name, **rounded(found[model])} for model in models]
+
+
+def share(now: dict[str, Any], before: dict[str, Any], metric: str) -> str:
+    """The change of a metric in words."""
+    return f"{metric.upper()} {100 * (now[metric] / before[metric] - 1):+.1f} %"
+
+
+def memory() -> None:
+    panels, found, notes = (HOURLY, GROCERY, WEEKLY), [], []
+    for panel in panels:
+        for cell in ("gru", "lstm"):
+            control, model = rows(panel, (f"{cell}:memory=False", cell))
+            found += [control, model]
+            adds = ", ".join(share(model, control, metric) for metric in ("mase", "wape", "wql"))
+            notes.append(f"{panel.name}: the state of {cell} changes {adds}")
+    title = "What the recurrent state adds: networks, and the same ones with their state zeroed"
+    record("memory", title, found, [shell(panel.file, *panel.flags, "-m …") for panel in panels] + notes)
+
+
+def heads() -> None:
+    panels = (GROCERY, STORE, PARTS)
+    models = ("gru", "gru:head=negative_binomial", "gru:head=tweedie")
+    found = [row for panel in panels for row in rows(panel, models)]
+    title = "Heads: quantiles, negative binomial and Tweedie, from fast movers to spare parts"
+    record("heads", title, found, [shell(panel.file, *panel.flags, "-m …") for panel in panels])
+
+
+def decoders() -> None:
+    """A step of a rolled network costs as much as horizon / patch steps: shown with as much work, and as many steps."""
+    panels = ((GROCERY, 200, ("gru:decoder=rolled,head=negative_binomial",)), (HOURLY, 400, ()))
+    found = []
+    for panel, steps, more in panels:
+        found += rows(panel, ("gru", f"gru:decoder=rolled,training.steps={steps}", "gru:decoder=rolled", *more))
+    title = "Decoders: all steps at once, and a patch at a time on demand drawn from its own forecasts"
+    record("decoders", title, found, [shell(panel.file, *panel.flags, "-m …") for panel, _, _ in panels])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=("memory", "heads", "decoders"))
+    {"memory": memory, "heads": heads, "decoders": decoders}[parser.parse_args().table]()
+
+
+if __name__ == "__main__":
+    main()
