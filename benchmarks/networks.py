@@ -41,7 +41,7 @@ SAME = {"hidden": 128, "layers": 2, "context": 56, "batch": 128}
 SAME_TEXT = "hidden=128,layers=2,lookback=56,patch=1"  # the same of ours: one value a step
 DEFAULT, EQUAL = "64, patches of 7, context 98 (default)", "128 x 2, context 56"
 RIVALS = ("neuralforecast", "darts")
-ROUNDS = 9  # of each way in turn
+ROUNDS = 5  # of each way in turn
 CALLS = {1: 20, SERIES: 1}  # of one way in a round
 SHORT, LONG = 4, 24  # steps of two fits, whose difference is free of what beginning costs
 STORE, YEARS = 30_490, 1_941  # series and days of the memory row
