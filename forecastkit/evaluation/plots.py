@@ -14,6 +14,7 @@ from forecastkit.errors import ConfigError, MissingExtraError
 ENDINGS = (".svg", ".png", ".pdf")
 _MARKERS = "osD^vP*X<>"
 _FRONT = "0.35"  # a grey
+_LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,10 @@ def _drawn(points: Sequence[Point], title: str, ms: str, error: str) -> Any:
     axes.step([p.ms for p in best], [p.error for p in best], where="post", color=_FRONT, lw=1, ls="--", zorder=1)
     for p in points:
         edge = "black" if p in best else "none"
-        axes.scatter(p.ms, p.error, s=45, color=colours[p.model], marker=markers[p.variant], edgecolor=edge, zorder=2)
+        axes.scatter(p.ms, p.error, s=45, color=colours[p.model], marker=markers[p.variant], edgecolor=edge, zorder=4)
     for p in best:
         name = f"{p.model}, {p.variant}"
-        axes.annotate(name, (p.ms, p.error), (5, 5), textcoords="offset points", fontsize="small")
+        axes.annotate(name, (p.ms, p.error), (5, 5), textcoords="offset points", fontsize="small", bbox=_LABEL)
     axes.grid(alpha=0.25)
     _explained(axes, colours, markers)
     return figure
