@@ -76,7 +76,7 @@ WORKS = {
         28,
         7,
         4,
-        ("gru", "lstm", "boosted", "sarima", "auto_arima", *SIMPLE),
+        ("gru", "lstm", "boosted", "sarima", "auto_arima", "seasonal_naive", "window_average", "theta"),
         rivals=("AutoETS", "DynamicOptimizedTheta"),
         notes=("the networks are to have the best MASE and wql of all",),
     ),

@@ -282,7 +282,7 @@ def windows_a_second(entries: Sequence[Entry], rounds: int) -> list[dict[str, fl
     for entry in entries:
         entry.run(SHORT)
     short, long = (in_turn(entries, 1, SHORT, "short fits"), in_turn(entries, 1, LONG, "long fits"))
-    for k in range(1, rounds):
+    for k in range(1, rounds):  # in blocks, so that a busy minute hits both
         for steps, found in ((SHORT, short), (LONG, long)):
             for costs, more in zip(found, in_turn(entries, 1, steps, f"block {k + 1} of {rounds}"), strict=True):
                 for name in costs:
