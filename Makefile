@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := prophet,torch,onnx,boost,datasets,dev
+EXTRAS := prophet,torch,onnx,boost,datasets,plot,dev
 # What is left of the cores to the tests when several run at once.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint fix bench results clean help
+.PHONY: demo test lint fix bench bench-gpu results clean help
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,7 +37,17 @@ bench: $(READY) ## the benchmarks that need no data from elsewhere, and docs/res
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/backtest.py
-	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/latency.py --plot docs/latency.svg
+	$(MAKE) results
+
+# DEVICE=cpu exercises the same scripts; RIVALS is the Python of an environment with neuralforecast and darts.
+bench-gpu: DEVICE ?= cuda
+bench-gpu: $(READY) ## speed, training and latency of the networks on a GPU; accuracy too where FORECASTKIT_DATA is set
+	for part in predict training history memory; do \
+		$(BIN)/python benchmarks/networks.py $$part --device $(DEVICE) $(if $(RIVALS),--rivals $(RIVALS)) $(QUICK) || exit 1; \
+	done
+	$(BIN)/python benchmarks/latency.py --device $(DEVICE) -m gru -m lstm -m seasonal_naive $(QUICK)
+	$(if $(FORECASTKIT_DATA),$(BIN)/python benchmarks/accuracy.py m4_hourly grocery_windows --device $(DEVICE) $(QUICK))
 	$(MAKE) results
 
 results: $(READY) ## docs/results.md from benchmarks/results/*.json

@@ -24,7 +24,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,10 +31,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow
+from beside import ONE_THREAD, Worker, finish, one_thread, the_worker, unnamed
 from leaderboard import models, rounded
-from record import record, shared_data
-from threadpoolctl import threadpool_limits
+from record import shared_data
 
 import forecastkit as fk
 from forecastkit import Fitted, Forecast, Panel
@@ -43,8 +41,7 @@ from forecastkit.data import datasets
 from forecastkit.evaluation.metrics import mase, scales
 from forecastkit.execution import use_threads
 
-WORKER = Path(__file__).with_name("arima_rivals.py")
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+WORKER = "arima_rivals.py"
 ORDER, SEASONAL = (1, 1, 1), (0, 1, 1)
 FIXED = "sarima:order=(1,1,1),seasonal_order=(0,1,1)"
 LEVELS = (0.1, 0.9)
@@ -149,37 +146,9 @@ PUBLISHED = (
 )
 
 
-class Worker:
-    """The process in which the rivals run, asked for one series at a time."""
-
-    def __init__(self, python: str) -> None:
-        self._process = subprocess.Popen(
-            [python, str(WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | ONE_THREAD,
-        )
-        self._versions = self._answer()
-
-    def fit(self, rival: Rival, work: Work, y: Sequence[float]) -> dict[str, Any]:
-        asked = {"model": rival.model, "order": ORDER, "seasonal": SEASONAL, "season": work.season}
-        assert self._process.stdin is not None
-        print(json.dumps(asked | {"horizon": work.horizon, "y": list(y)}), file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def version(self, rival: Rival) -> str:
-        return str(self._versions[rival.model.split()[0]])
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        return json.loads(line) if line else sys.exit("the rivals' process ended, what it said stands above")
+def rival_fit(worker: Worker, rival: Rival, work: Work, y: Sequence[float]) -> dict[str, Any]:
+    asked = {"model": rival.model, "order": ORDER, "seasonal": SEASONAL, "season": work.season}
+    return worker.ask(**asked, horizon=work.horizon, y=list(y))
 
 
 @dataclass(frozen=True)
@@ -219,7 +188,7 @@ def panels(work: Work, quick: bool) -> tuple[Panel, Panel]:
 def speed(python: str | None, quick: bool) -> None:
     notes = [*READING, f"load {os.getloadavg()[0]:.2f} at the start", *([] if quick else first_calls())]
     rows: list[dict[str, Any]] = []
-    with the_worker(python) as worker, one_thread():
+    with the_worker(python, WORKER) as worker, one_thread():
         for work in WORKS:
             found = race(work, worker, quick)
             rows += found.rows(worker)
@@ -228,28 +197,8 @@ def speed(python: str | None, quick: bool) -> None:
             more, note = in_threads(work, quick)
             rows, notes = rows + more, [*notes, note]
     notes += [] if python else [MAKE_RIVALS]
-    # Where the rivals are is this machine's matter: not for the record.
-    sys.argv[1:] = [word.replace(python, "RIVALS") if python else word for word in sys.argv[1:]]
+    unnamed(python)
     finish("arima_speed", "ARIMA: fit and forecast side by side, one thread unless said", rows, notes, quick)
-
-
-@contextmanager
-def the_worker(python: str | None) -> Iterator[Worker | None]:
-    worker = Worker(python) if python else None
-    try:
-        yield worker
-    finally:
-        if worker:
-            worker.close()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Linear algebra and tables too, so that CPU and wall-clock mean the same."""
-    os.environ.update(ONE_THREAD)
-    pyarrow.set_cpu_count(1)
-    with threadpool_limits(1):
-        yield
 
 
 @dataclass
@@ -269,7 +218,10 @@ class Race:
         alone = self.work.title, n, 1e3 * median(self.ours, "cpu_s") / n
         if worker is None:
             return [row(*alone)]
-        return [row(*alone, rival=rival, version=worker.version(rival), **self._beside(rival)) for rival in self.theirs]
+        return [
+            row(*alone, rival=rival, version=worker.versions[rival.model.split()[0]], **self._beside(rival))
+            for rival in self.theirs
+        ]
 
     def _beside(self, rival: Rival) -> dict[str, Any]:
         """A rival's own figures."""
@@ -320,7 +272,7 @@ def race(work: Work, worker: Worker | None, quick: bool) -> Race:
     for block in range(blocks):
         for rival, places in samples.items():
             part = places[block * len(places) // blocks : (block + 1) * len(places) // blocks]
-            theirs[rival] += [worker.fit(rival, work, train.series(i).tolist()) for i in part]
+            theirs[rival] += [rival_fit(worker, rival, work, train.series(i).tolist()) for i in part]
         ours.append(job(frame, work)[0])
         print(f"{work.title}: block {block + 1} of {blocks}", file=sys.stderr)
     return Race(work, panel, train, samples, ours, theirs, forecast)
@@ -491,14 +443,6 @@ def pickles(y: Any, work: Work) -> tuple[int, int, float]:
     difference = float(np.abs(again.forecast(work.horizon) - results.forecast(work.horizon)).max())
     results.remove_data()
     return len(whole), len(pickle.dumps(results)), difference
-
-
-def finish(name: str, title: str, rows: list[dict[str, Any]], notes: list[str], quick: bool) -> None:
-    """Write the record; of a quick look only show it."""
-    if quick:
-        print(json.dumps({"title": title, "rows": rows, "notes": notes}, indent=1, ensure_ascii=False))
-    else:
-        record(name, title, rows, notes)
 
 
 def main() -> None:

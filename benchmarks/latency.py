@@ -1,94 +1,101 @@
-"""Latency of `predict` for each model and batch of series, the fitted model being warm.
+"""How fast every model answers, by every way there is to ask it, and how good the answer is.
 
-python benchmarks/latency.py [--models gru sarima] [--batch 1 64 1024] [--device cpu|cuda]
+python benchmarks/latency.py [--scenario single|multi|server|offline] [-m MODEL] [--device cpu|cuda] [--plot FILE]
 
-A model is fitted once on as many series as the largest batch that its fit is quick enough for, then moved to each
-batch by `update`, which estimates nothing.
+The harness is that of `forecastkit bench latency`; docs/serving.md explains scenarios, variants and columns. Models
+are fitted on all but the last 28 days of a synthetic shop, or of the panel in --data, so that the error is one of
+unseen demand. Ctrl-C ends the run and keeps what was measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import numpy as np
-from record import record
+from beside import finish, one_thread, unnamed
 
-from forecastkit import Fitted, Panel, models
+import forecastkit as fk
+from forecastkit import Panel, models
 from forecastkit.data import synthetic
 from forecastkit.errors import MissingExtraError
+from forecastkit.evaluation import latency
+from forecastkit.evaluation.latency import Load, Row, Subject
+from forecastkit.evaluation.plots import Point, plot
 
 HORIZON = 28
-PILOT = 4
-SAMPLES_FOR_P99 = 1000
+SERIES, DAYS = 256, 400
+CONSTANT = ("horizon", "threads", "device")  # columns that are the same in all rows
 
 
-def fit(name: str, panel: Panel, options: argparse.Namespace) -> tuple[Fitted, float]:
-    """The model on as many series as can be fitted in `--fit-seconds`, judged by a few."""
-    recipe = models.create(name, device=options.device, seed=0)
-    start = time.perf_counter()
-    fitted = recipe.fit(panel.take(range(PILOT)), horizon=HORIZON)
-    pilot_s = time.perf_counter() - start
-    if recipe.pooled or name in ("naive", "seasonal_naive", "historic_mean", "window_average"):
-        count = len(panel)
-    else:
-        count = min(len(panel), int(PILOT * options.fit_seconds / pilot_s))
-    start = time.perf_counter()
-    fitted = recipe.fit(panel.take(range(max(count, PILOT))), horizon=HORIZON)
-    return fitted, time.perf_counter() - start
+def measured(text: str, panel: Panel, options: argparse.Namespace) -> Iterator[Row]:
+    """The rows of one model, in all scenarios."""
+    begun = time.perf_counter()
+    fitted = fk.create(text, device=options.device).fit(panel.cut(panel.lengths - HORIZON), horizon=HORIZON)
+    print(f"{text}: fitted in {time.perf_counter() - begun:.1f} s", file=sys.stderr)
+    found, refused = latency.subjects(fitted, Load(horizon=HORIZON), actual=panel)
+    for variant, reason in refused.items() if len(found) > 2 else ():
+        print(f"{text}, {variant} left out: {reason}", file=sys.stderr)
+    import_s = latency.import_seconds(fitted.recipe.name)
+    subjects = [replace(subject, model=text, import_s=import_s) for subject in found]
+    yield from in_scenarios(subjects, len(panel), options)
 
 
-def measure(fitted: Fitted, seconds: float) -> dict[str, Any]:
-    """Wall and CPU milliseconds of warm calls: at least five, at most as many as p99 needs."""
-    start = time.perf_counter()
-    fitted.predict(HORIZON)
-    first = 1e3 * (time.perf_counter() - start)
-    wall, cpu = [], time.process_time()
-    until = time.perf_counter() + seconds
-    while len(wall) < 5 or (time.perf_counter() < until and len(wall) < SAMPLES_FOR_P99):
-        start = time.perf_counter()
-        fitted.predict(HORIZON)
-        wall.append(1e3 * (time.perf_counter() - start))
-    cpu_ms = 1e3 * (time.process_time() - cpu) / len(wall)
-    p50, p95, p99 = np.percentile(wall, [50, 95, 99])
-    return {
-        "n": len(wall),
-        "first_ms": round(first, 3),
-        "p50_ms": round(p50, 3),
-        "p95_ms": round(p95, 3),
-        "p99_ms": round(p99, 3) if len(wall) >= SAMPLES_FOR_P99 else None,
-        "cpu_ms": round(cpu_ms, 3),
-        "contended": bool(p50 > 1.5 * min(wall)),
-    }
+def in_scenarios(subjects: Sequence[Subject], items: int, options: argparse.Namespace) -> Iterator[Row]:
+    for scenario in options.scenario or latency.SCENARIOS:
+        load = Load(scenario, seconds=options.seconds, horizon=HORIZON)
+        yield from latency.measure(subjects, load, items, progress)
+
+
+def progress(done: int, total: int, what: str) -> None:
+    print(f"  {done + 1} of {total}: {what}", file=sys.stderr)
+
+
+def drawn(rows: Sequence[Row], scenario: str, options: argparse.Namespace) -> list[str]:
+    """The plot of one scenario; the note that shows it."""
+    if not options.plot:
+        return []
+    shown = [row for row in rows if row.scenario == scenario and row.error is not None]
+    points = [Point(row.model, row.variant, row.cpu_ms, row.error) for row in shown]
+    plot(points, options.plot, title=scenario, ms="CPU milliseconds a call", error="WAPE of the median")
+    return [f"![Latency against error, {scenario}]({options.plot.removeprefix('docs/')})"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", default=list(models.available()))
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 64, 1024])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seconds", type=float, default=5.0, help="for each row")
-    parser.add_argument("--fit-seconds", type=float, default=20.0, help="for the fit of a local model")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-m", "--model", action="append", help="repeatable; all when left out")
+    parser.add_argument("--scenario", action="append", choices=latency.SCENARIOS, help="repeatable; all when left out")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--data", metavar="FILE", help="a panel of one's own")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each row")
+    parser.add_argument("--plot", metavar="FILE", help="latency against error of the first scenario")
+    parser.add_argument("--quick", action="store_true", help="16 series, nothing is written but the plot")
     options = parser.parse_args()
-    panel = synthetic.retail(series=max(options.batch), periods=400).panel
-    panel = Panel(panel.ids, panel.values, panel.offsets, panel.starts, panel.calendar)  # without covariates
-    rows, notes = [], []
-    for name in options.models:
-        try:
-            fitted, fit_s = fit(name, panel, options)
-        except MissingExtraError as error:
-            notes.append(f"{name} left out: {error}")
-            continue
-        for batch in options.batch:
-            if batch > len(fitted.history):
-                notes.append(f"{name} at batch {batch} left out: fitting so many series would take too long")
-                continue
-            ready = fitted.update(panel.take(range(batch)))
-            row = {"model": name, "batch": batch, "device": options.device, "fit_s": round(fit_s, 2)}
-            rows.append(row | measure(ready, options.seconds))
-    title = f"Latency of predict({HORIZON}), 400 days of history, milliseconds; p99 from {SAMPLES_FOR_P99} samples on"
-    record("latency" if options.device == "cpu" else f"latency_{options.device}", title, rows, notes)
+    panel = fk.read(options.data) if options.data else synthetic.retail(series=SERIES, periods=DAYS).panel.bare()
+    panel = panel.take(range(16)) if options.quick else panel
+    rows: list[Row] = []
+    notes = [
+        "LoadGen-style scenarios, not an MLPerf result; one thread; error is the WAPE of the median on unseen demand"
+    ]
+    try:
+        with one_thread():
+            for text in options.model or models.available():
+                try:
+                    rows += measured(text, panel, options)
+                except MissingExtraError as error:
+                    notes.append(f"{text} left out: {error}")
+    except KeyboardInterrupt:
+        notes.append("cut short")
+    unnamed(options.data)
+    notes += drawn(rows, (options.scenario or latency.SCENARIOS)[0], options)
+    name = "latency" if options.device == "cpu" else f"latency_{options.device}"
+    title = (
+        f"Latency of {HORIZON} days from {len(panel)} series, {options.device}, milliseconds; p99 from 1,000 calls on"
+    )
+    shown = [{k: v for k, v in row.as_dict().items() if k not in CONSTANT} for row in rows]
+    finish(name, title, shown, notes, options.quick)
 
 
 if __name__ == "__main__":

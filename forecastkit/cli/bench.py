@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from forecastkit.cli import console, options
 
+if TYPE_CHECKING:
+    from forecastkit.data.panel import Panel
+    from forecastkit.evaluation.latency import Row
+    from forecastkit.forecaster import Fitted
+
 _SHOWN = ("variant", "horizon", "batch", "n", "load_s", "first_ms", "p50_ms", "p90_ms", "p99_ms", "cpu_ms", "per_s",
-          "peak_mb", "parity", "cost_per_million", "contended")  # fmt: skip
-_SPARE = ("peak_mb", "cost_per_million", "first_ms", "load_s", "n", "parity", "p99_ms")
+          "peak_mb", "parity", "error", "cost_per_million", "contended")  # fmt: skip
+_SPARE = ("peak_mb", "cost_per_million", "first_ms", "load_s", "n", "parity", "error", "p99_ms")
 
 
 @click.group("bench", context_settings={"help_option_names": ["--help"]})
@@ -48,6 +54,8 @@ def command() -> None:
 )
 @click.option("--price", type=click.FloatRange(0), default=0.05, show_default=True, help="Of an hour of one core.")
 @click.option("-h", "--horizon", type=click.IntRange(1), help="Of frame and panel; what it was fitted for, or 28.")
+@click.option("--actual", metavar="DATA", help="What came after the model's history, for the error (WAPE) of each.")
+@click.option("--plot", metavar="FILE", help="Draw latency against error, as .svg, .png or .pdf; needs --actual.")
 @click.option("-o", "--output", default="-", metavar="FILE", help="JSON file; stdout when left out.")
 @options.json_option
 def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
@@ -67,12 +75,15 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     from forecastkit.models import restore
     from forecastkit.store import versions
 
+    if flags["plot"] and not flags["actual"]:
+        raise click.UsageError("--plot needs --actual, newer data that the forecasts are compared with")
     begun = time.perf_counter()
     fitted = restore(model)
     load_s = time.perf_counter() - begun
+    actual = _actual(model, fitted, flags["actual"])
     asked = {name: flags[name] for name in ("scenario", "batch", "seconds", "budget_ms", "price")}
     load = harness.Load(**asked, horizon=flags["horizon"])
-    chosen, refused = harness.subjects(fitted, load, flags["variant"], flags["threads"])
+    chosen, refused = harness.subjects(fitted, load, flags["variant"], flags["threads"], actual)
     import_s = harness.import_seconds(fitted.recipe.name)
     chosen = [replace(subject, load_s=subject.load_s + load_s, import_s=import_s) for subject in chosen]
     rows: list[harness.Row] = []
@@ -84,6 +95,8 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
         console.say("interrupted: what was measured so far")
     for variant, reason in refused.items():
         console.say(f"{variant} left out: {reason}")
+    if flags["plot"]:
+        _draw(rows, flags["plot"])
     if as_json or output != "-":
         found = [row.as_dict() for row in rows]
         console.print_json(
@@ -94,3 +107,20 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
         title = f"{fitted.recipe.name}, {load.scenario}; milliseconds of wall-clock and of CPU"
         cells = [[row.as_dict()[name] for name in _SHOWN] for row in rows]
         console.print_table(_SHOWN, cells, title=title, spare=_SPARE)
+
+
+def _actual(model: str, fitted: Fitted, source: str | None) -> Panel | None:
+    if source is None:
+        return None
+    from forecastkit.cli.forecast import read_newer
+    from forecastkit.store import read_notes
+
+    usual = {"id": "unique_id", "time": "ds", "target": "y", "available": None}
+    return read_newer(fitted, source, usual | read_notes(model).get("columns", {}))
+
+
+def _draw(rows: Sequence[Row], file: str) -> None:
+    from forecastkit.evaluation.plots import Point, plot
+
+    points = [Point(r.model, r.variant, r.cpu_ms, r.error) for r in rows if r.error is not None]
+    plot(points, file, title=rows[0].scenario if rows else "", ms="CPU milliseconds a call", error="WAPE of the median")

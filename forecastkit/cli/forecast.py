@@ -10,6 +10,7 @@ import click
 from forecastkit.cli import console, options
 
 if TYPE_CHECKING:
+    from forecastkit.data.panel import Panel
     from forecastkit.forecaster import Fitted
 
 
@@ -58,22 +59,18 @@ def command(model: str, horizon: int, **flags: Any) -> None:
 def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:
     if flags["data"] is None:
         return fitted
+    newer = read_newer(fitted, flags["data"], flags)
+    _say_left_out(fitted.history.ids, newer.ids, flags["data"])
+    return fitted.update(newer)
+
+
+def read_newer(fitted: Fitted, source: str, named: dict[str, Any]) -> Panel:
+    """Newer data of the model's kind; `named` says what its columns id, time, target and available are called."""
     from forecastkit.data.io import read
 
     history = fitted.history
-    newer = read(
-        flags["data"],
-        freq=history.freq,
-        id=flags["id"],
-        time=flags["time"],
-        target=flags["target"],
-        known=history.known.names,
-        past=history.past.names,
-        static=history.static.names,
-        available=flags["available"],
-    )
-    _say_left_out(history.ids, newer.ids, flags["data"])
-    return fitted.update(newer)
+    roles = {role: getattr(history, role).names for role in ("known", "past", "static")}
+    return read(source, freq=history.freq, **roles, **{name: named[name] for name in _NAMES})
 
 
 def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> None:

@@ -17,14 +17,17 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from forecastkit import baseline
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError, FitError, MissingExtraError
+from forecastkit.evaluation.metrics import wape
 from forecastkit.execution import peak_mb, use_threads
 from forecastkit.forecaster import Fitted
 
@@ -74,8 +77,8 @@ class Row:
     """One measurement; milliseconds and seconds of wall-clock unless it says CPU.
 
     n: calls measured · per_s: series forecast in a second · peak_mb: most that the process has held so far · parity:
-    largest difference from the plain network, as a share of a forecast's size · cost_per_million: forecasts, of CPU
-    time at the price given.
+    largest difference from the plain network, as a share of a forecast's size · error: WAPE of the median where it is
+    known what came · cost_per_million: forecasts, of CPU time at the price given.
     """
 
     model: str
@@ -97,6 +100,7 @@ class Row:
     per_s: float
     peak_mb: float
     parity: float | None
+    error: float | None
     cost_per_million: float
     contended: bool
 
@@ -118,21 +122,27 @@ class Subject:
     threads: int = 1
     device: str = "cpu"
     parity: float | None = None
+    error: float | None = None
 
 
 def subjects(
-    fitted: Fitted, load: Load, variants: Sequence[str] = (), threads: int = 1
+    fitted: Fitted, load: Load, variants: Sequence[str] = (), threads: int = 1, actual: Panel | None = None
 ) -> tuple[list[Subject], dict[str, str]]:
-    """The ways to ask `fitted`, and why others are left out; `variants` picks some by name."""
+    """The ways to ask `fitted`, and why others are left out; `variants` picks some by name.
+
+    With the `actual` demand after its history each knows the error of its forecasts too.
+    """
     wanted = variants or ("frame", "panel", *COMPILED)
     unknown = set(wanted) - {"frame", "panel", *COMPILED}
     if unknown:
         raise ConfigError(f"no variant {min(unknown)!r}: there are frame, panel, {', '.join(COMPILED)}")
-    plain = [s for s in _plain(fitted, load, threads) if s.variant in wanted]
-    found, refused = list(plain), {}
+    found, refused = [s for s in _plain(fitted, load, threads) if s.variant in wanted], {}
+    if actual is not None and found:
+        error = _error(fitted, actual, found[0].horizon, partial(_median, fitted, found[0].horizon))
+        found = [replace(subject, error=error) for subject in found]
     for variant in (v for v in COMPILED if v in wanted):
         try:
-            found.append(_compiled(fitted, variant, threads))
+            found.append(_compiled(fitted, variant, threads, actual))
         except (ConfigError, MissingExtraError, FitError) as error:
             refused[variant] = str(error)
     if not found:
@@ -165,7 +175,36 @@ def _plain(fitted: Fitted, load: Load, threads: int) -> Iterator[Subject]:
     yield Subject(name, "panel", arrays, horizon, threads=threads, device=device)
 
 
-def _compiled(fitted: Fitted, variant: str, threads: int) -> Subject:
+def _median(fitted: Fitted, horizon: int, future: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    levels = (0.5,) if fitted.recipe.probabilistic else ()
+    return fitted.predict(horizon, levels=levels, future=future).median()
+
+
+def _error(
+    fitted: Fitted, actual: Panel, horizon: int, ask: Callable[[NDArray[np.float64] | None], NDArray[np.float64]]
+) -> float | None:
+    """WAPE of what `ask` forecasts with the covariates that came; None where nothing is known of what came."""
+    history, actual = fitted.history, actual.recoded(fitted.history)
+    future = _plan(fitted, horizon)
+    if future is not None and len(actual.known):
+        came = _after(history, actual, actual.known_filled, horizon)
+        future = np.where(np.isnan(came), future, came)
+    y = _after(history, actual, baseline.demand(actual), horizon)
+    seen = ~np.isnan(y)
+    return float(wape(y[seen], ask(future)[seen])) if seen.any() else None
+
+
+def _after(history: Panel, actual: Panel, rows: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
+    """The `rows` of `actual` [R, ...] in the periods after `history`, NaN where it has none; [N, H, ...]."""
+    index = {name: i for i, name in enumerate(actual.ids)}
+    own = np.array([index.get(name, -1) for name in history.ids])  # [N]
+    position = history.future_ordinals(horizon) - actual.starts[own][:, None]  # [N, H]
+    inside = (own >= 0)[:, None] & (position >= 0) & (position < actual.lengths[own][:, None])
+    found = rows[np.where(inside, actual.offsets[own][:, None] + position, 0)]  # [N, H, ...]
+    return np.where(inside.reshape(inside.shape + (1,) * (rows.ndim - 1)), found, np.nan)
+
+
+def _compiled(fitted: Fitted, variant: str, threads: int, actual: Panel | None) -> Subject:
     begun = time.perf_counter()
     predictor = fitted.compile(variant, threads=threads)
     seconds = time.perf_counter() - begun
@@ -174,6 +213,10 @@ def _compiled(fitted: Fitted, variant: str, threads: int) -> Subject:
         own = fitted.update(_many(fitted, batch))
         arrays = predictor.arrays(own.history, _plan(own, predictor.horizon))
         return lambda: predictor(arrays)
+
+    def median(future: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        answer: NDArray[np.float64] = predictor.predict(future=future).median()
+        return answer
 
     return Subject(
         fitted.recipe.name,
@@ -184,6 +227,7 @@ def _compiled(fitted: Fitted, variant: str, threads: int) -> Subject:
         threads=threads,
         device=predictor.device,
         parity=predictor.parity.largest,
+        error=None if actual is None else _error(fitted, actual, predictor.horizon, median),
     )
 
 
@@ -293,6 +337,7 @@ def _row(
         per_s=per_s,
         peak_mb=peak_mb(),
         parity=subject.parity,
+        error=subject.error,
         cost_per_million=cpu_s / items * 1e6 / 3600 * load.price,
         contended=bool(p50 > _BUSY * 1e3 * wall.min()),
     )

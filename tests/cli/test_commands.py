@@ -369,3 +369,17 @@ def test_series_that_are_not_in_newer_data_are_named(command, tmp_path: Path) ->
     assert "2 of 3 series are not in" in done.err
     assert "get no forecast: 'a', 'c'" in done.err
     assert set(pd.read_csv(io.StringIO(done.out)).unique_id) == {"b"}
+
+
+def test_bench_draws_latency_against_the_error_in_what_came(command, demand: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    whole = pd.read_csv(demand).rename(columns={"unique_id": "item"})
+    whole[whole["ds"] < "2024-03-20"].to_csv(tmp_path / "before.csv", index=False)
+    assert command("fit", "before.csv", "--id", "item", "-m", "seasonal_naive", "-o", "model").code == 0
+    whole.to_csv(demand, index=False)
+    asked = ("bench", "latency", "model", "--horizon", "7", "--seconds", "0.05", "--json")
+    done = command(*asked, "--actual", demand, "--plot", "plot.svg")
+    assert done.code == 0
+    assert all(0 < row["error"] < 0.5 for row in json.loads(done.out)["rows"])
+    assert "seasonal_naive" in (tmp_path / "plot.svg").read_text("utf-8")
+    assert command(*asked, "--plot", "plot.svg").code == 2

@@ -73,8 +73,8 @@ def test_a_row_counts_calls_and_puts_percentiles_in_order(naive):
             "load_s",
             "first_ms",
         ),
-        *("p50_ms", "p90_ms", "p95_ms", "p99_ms", "cpu_ms", "per_s", "peak_mb", "parity", "cost_per_million"),
-        "contended",
+        *("p50_ms", "p90_ms", "p95_ms", "p99_ms", "cpu_ms", "per_s", "peak_mb", "parity", "error"),
+        *("cost_per_million", "contended"),
     }
 
 
@@ -83,6 +83,32 @@ def test_what_is_slept_is_wall_clock_and_no_cpu():
     assert row.p50_ms >= 4
     assert row.cpu_ms < 0.5 * row.p50_ms
     assert row.per_s <= 250
+
+
+def test_the_error_is_that_of_the_forecast_against_what_came(naive):
+    last = panel().values.reshape(3, -1)[:, -7:]  # [N, H], what seasonal naive says
+    ds = pd.date_range("2024-03-01", periods=7)  # the week after the history
+    frames = [pd.DataFrame({"unique_id": f"s{k}", "ds": ds, "y": last[k] + 0.25}) for k in range(3)]
+    came = Panel.from_frame(pd.concat(frames))
+    found, _ = subjects(naive, Load(horizon=7), actual=came)
+    assert [subject.error for subject in found] == pytest.approx([0.25 / (last.mean() + 0.25)] * 2)
+    half, _ = subjects(naive, Load(horizon=7), actual=came.take([1]).cut(3))
+    assert half[0].error == pytest.approx(0.25 / (last[1, :3].mean() + 0.25))
+
+
+def test_demand_of_other_series_or_times_gives_no_error(naive):
+    (row, _), _ = subjects(naive, Load(horizon=7), actual=panel())
+    assert row.error is None
+
+
+def test_every_variant_has_its_own_error(gru):
+    ds = pd.date_range("2024-03-01", periods=5)
+    came = Panel.from_frame(pd.DataFrame({"unique_id": "s1", "ds": ds, "y": 1.0}))
+    found, _ = subjects(gru, Load(), ("panel", "eager", "bf16"), actual=came)
+    errors = {subject.variant: subject.error for subject in found}
+    assert errors["eager"] == pytest.approx(errors["panel"], rel=1e-5)
+    assert errors["bf16"] == pytest.approx(errors["panel"], rel=0.01)
+    assert errors["bf16"] != errors["panel"]
 
 
 def test_variants_take_turns():
