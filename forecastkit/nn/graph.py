@@ -71,7 +71,7 @@ class Standardise(nn.Module):
         self.block = block
 
     def forward(self, values: Tensor) -> Tensor:
-        parts = [values[..., :0].float()]
+        parts = []
         for k, size in enumerate(self.block.sizes):
             column = values[..., k : k + 1]
             if size:
@@ -81,7 +81,7 @@ class Standardise(nn.Module):
                 column = torch.log(column.clamp(min=float(np.exp(self.block.centers[k] - 10))))
             column = (column - self.block.centers[k]) / self.block.scales[k]
             parts.append(torch.where(torch.isnan(column), 0.0, column).float())
-        return torch.cat(parts, -1)
+        return torch.cat(parts, -1) if parts else values.float()
 
 
 class Graph(nn.Module):
@@ -92,11 +92,13 @@ class Graph(nn.Module):
 
     def __init__(self, networks: tuple[Network, ...], levels: tuple[float, ...]) -> None:
         super().__init__()
-        self.networks, self.count, self.plan = nn.ModuleList(networks), len(networks), networks[0].plan
+        self.networks, self.plan = nn.ModuleList(networks), networks[0].plan
         plan, self.calendar = self.plan, networks[0].calendar
         self.known, self.past, self.static = (Standardise(b) for b in (plan.known, plan.past, plan.static))
-        weights = at_levels(np.eye(len(LEVELS)), levels)  # [T, Q]
-        self.register_buffer("weights", torch.from_numpy(weights), persistent=False)
+        weights = at_levels(
+            np.eye(len(LEVELS)), levels
+        )  # [T, Q]; each column adds up to 1, so that any scale may follow
+        self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
         steps = torch.arange(plan.horizon)[:, None]  # [H, 1]
         lags = torch.tensor(plan.lags, dtype=torch.long)
         before = plan.context + steps - lags * (steps // lags + 1) if len(lags) else steps[:, :0]
@@ -108,49 +110,53 @@ class Graph(nn.Module):
         seen = ~torch.isnan(y)
         demand = torch.where(seen, y, 0.0)
         blocks = self.known(known), self.past(past), self.static(static)
-        mean, grid = torch.zeros((), dtype=y.dtype), torch.zeros((), dtype=y.dtype)
+        means, quantiles = [], []
         for network in cast(Iterable[Network], self.networks):
-            shift, units = _size(demand, seen, centred=not network.plan.log)
-            scale = shift, units, (usual[:, None] - shift) / units
-            output = network(self._batch(demand, seen, scale, blocks, calendar))
-            mean = mean + (output.mean.double() * units + shift)
-            grid = grid + (output.quantiles.double() * units[..., None] + shift[..., None])
-        lowest = torch.where((demand < 0).any(-1, keepdim=True), -torch.inf, 0.0)
-        quantiles = torch.maximum((grid / self.count) @ self.weights, lowest[..., None])
-        return torch.maximum(mean / self.count, lowest), quantiles
+            own = _sized(demand, seen, centred=not network.plan.log)
+            output = network(self._batch(own, seen, usual[:, None], blocks, calendar))
+            means.append(output.mean.double() * own.units + own.shift)
+            at_levels = (output.quantiles @ self.weights).double()  # [B, H, Q]
+            quantiles.append(at_levels * own.units[..., None] + own.shift[..., None])
+        lowest = torch.where(demand.amin(-1, keepdim=True) < 0, -torch.inf, demand.new_zeros(()))
+        return torch.maximum(_average(means), lowest), torch.maximum(_average(quantiles), lowest[..., None])
 
-    def _batch(
-        self,
-        demand: Tensor,
-        seen: Tensor,
-        scale: tuple[Tensor, ...],
-        blocks: tuple[Tensor, ...],
-        calendar: Tensor,
-    ) -> Batch:
-        (shift, units, prior), (known, past, static) = scale, blocks
-        first = self.plan.context - self.plan.lookback
-        y = torch.where(seen, (demand - shift) / units, 0.0).float()
+    def _batch(self, own: Sized, seen: Tensor, usual: Tensor, blocks: tuple[Tensor, ...], calendar: Tensor) -> Batch:
+        first, (known, past, static) = self.plan.context - self.plan.lookback, blocks
         return Batch(
-            y=y[:, first:],
+            y=own.y[:, first:],
             seen=seen[:, first:],
             known=known[:, first:],
             past=past[:, first:],
             static=static,
             calendar=calendar,
-            prior=prior.float(),
-            base=(shift / units).float(),
-            lags=y[:, self.before],
+            prior=((usual - own.shift) / own.units).float(),
+            base=(own.shift / own.units).float(),
+            lags=own.y[:, self.before],
             lags_seen=seen[:, self.before],
             known_lags=known[:, self.before],
         )
 
 
-def _size(demand: Tensor, seen: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
-    """Where each series lies and how far it spreads, as `inputs` has it; [B, 1], [B, 1]."""
-    count = seen.sum(-1, keepdim=True).clamp(min=1)
+class Sized(NamedTuple):
+    """y: [B, T] demand as `(demand - shift) / units`, 0 where not seen · shift, units: [B, 1] in doubles."""
+
+    y: Tensor
+    shift: Tensor
+    units: Tensor
+
+
+def _sized(demand: Tensor, seen: Tensor, centred: bool) -> Sized:
+    """Demand in its own size, as `inputs` has it: where each series lies, and how far it spreads."""
+    count = seen.float().sum(-1, keepdim=True).clamp(min=1.0).double()
     largest = demand.abs().amax(-1, keepdim=True)
     largest = torch.where(largest > 0, largest, 1.0)
     shares = demand / largest
-    mean = shares.sum(-1, keepdim=True) / count if centred else torch.zeros_like(largest)
-    distance = torch.where(seen, (shares - mean).abs(), 0.0).sum(-1, keepdim=True) / count
-    return mean * largest, torch.where(distance > 1e-14, distance, 1.0) * largest
+    mean = shares.sum(-1, keepdim=True) / count if centred else shares.new_zeros((1, 1))
+    apart = torch.where(seen, shares - mean, 0.0)
+    distance = apart.abs().sum(-1, keepdim=True) / count
+    distance = torch.where(distance > 1e-14, distance, 1.0)
+    return Sized((apart / distance).float(), mean * largest, distance * largest)
+
+
+def _average(parts: list[Tensor]) -> Tensor:
+    return torch.stack(parts).mean(0) if len(parts) > 1 else parts[0]

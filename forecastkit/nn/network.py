@@ -63,16 +63,30 @@ class Scale(NamedTuple):
 
 
 def masked_mean(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
-    """Mean of `values` [..., T] where `seen`, `otherwise` where nothing is; [..., 1]."""
-    count = seen.sum(-1, keepdim=True)
-    total = torch.where(seen, values, 0.0).sum(-1, keepdim=True)
-    return torch.where(count > 0, total / count.clamp(min=1), otherwise)
+    """Mean of `values` [B, L], which are 0 where not `seen`, and `otherwise` where nothing is; [B, 1]."""
+    count = seen.float().sum(-1, keepdim=True)
+    return torch.where(count > 0, values.sum(-1, keepdim=True) / count.clamp(min=1.0), otherwise)
 
 
-def newest_means(values: Tensor, seen: Tensor, last: Tensor, otherwise: Tensor) -> Tensor:
-    """The same over the newest 1 + `last` [M] periods of `values` [..., T], which are 0 where not seen; [..., M]."""
-    total, count = (part.flip(-1).cumsum(-1)[..., last] for part in (values, seen.float()))
-    return torch.where(count > 0, total / count.clamp(min=1), otherwise)
+def spread_out(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """How far `values` [B, L], which are 0 where not `seen`, lie from their mean, 0 there too; its spread, [B, 1]."""
+    count = seen.float().sum(-1, keepdim=True).clamp(min=1.0)
+    apart = torch.where(seen, values - values.sum(-1, keepdim=True) / count, 0.0)
+    return apart, ((apart * apart).sum(-1, keepdim=True) / count).sqrt()
+
+
+def product(values: Tensor, weights: Tensor) -> Tensor:
+    """`values @ weights` in single precision, under autocast too."""
+    if not torch.is_autocast_enabled(values.device.type):
+        return values @ weights
+    with torch.autocast(values.device.type, enabled=False):
+        return values.float() @ weights
+
+
+def joined(*parts: Tensor) -> Tensor:
+    """Those of `parts` [..., F] that have any columns, side by side: an empty one costs a compiled graph a node."""
+    full = [part for part in parts if part.shape[-1]]
+    return torch.cat(full, -1) if full else parts[0]
 
 
 class Expand(nn.Module):
@@ -84,16 +98,16 @@ class Expand(nn.Module):
 
     def forward(self, values: Tensor, usual: Tensor) -> Tensor:
         """`usual` [B, ..., K] is each column's mean in the window."""
-        parts = [values[..., :0]]
+        parts = []
         for k, size in enumerate(self.block.sizes):
             column = values[..., k : k + 1]
             if size:
                 parts.append((column == torch.arange(size, device=column.device)).float())
                 continue
-            parts.append(column.clamp(-10, 10))
+            parts.append(column.clamp(-10.0, 10.0))
             if self.block.within[k]:
-                parts.append(((column - usual[..., k : k + 1]) / self.block.within[k]).clamp(-10, 10))
-        return torch.cat(parts, dim=-1)
+                parts.append(((column - usual[..., k : k + 1]) / self.block.within[k]).clamp(-10.0, 10.0))
+        return torch.cat(parts, dim=-1) if parts else values
 
 
 class Embed(nn.Module):
@@ -115,7 +129,9 @@ class Embed(nn.Module):
         parts = [static[:, :0]]
         for k, size in enumerate(self.sizes):
             column = static[:, k]
-            parts.append(next(tables)((column + 1).clamp(0, size).long()) if size else column[:, None].clamp(-10, 10))
+            parts.append(
+                next(tables)((column + 1).clamp(0, size).long()) if size else column[:, None].clamp(-10.0, 10.0)
+            )
         return torch.cat(parts, dim=-1)
 
 
@@ -140,8 +156,9 @@ class Uplift(nn.Module):
 class Network(nn.Module):
     """One network for every series; `cell` is all that tells GRU and LSTM apart."""
 
-    newest: Tensor  # [M] periods before the last of each level, and of seasons
-    newest_seasons: Tensor
+    averages: Tensor  # [L, A] weights of the periods in each of the means that bases are
+    bases: Tensor  # [H * M] the mean that each step and base takes
+    from_gaps: Tensor  # [1 + Q, 1 + Q] from mean, median and gaps between quantiles to mean and quantiles
 
     def __init__(self, plan: Plan, shape: Shape, calendar: int) -> None:
         super().__init__()
@@ -159,8 +176,8 @@ class Network(nn.Module):
         self.deepen = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, self.own + bases)
         self.uplift = Uplift(known, self.embed.width) if known else None
-        for name, sizes in (("newest", _levels(plan)), ("newest_seasons", _seasons(plan))):
-            self.register_buffer(name, torch.tensor(sizes, dtype=torch.long) - 1, persistent=False)
+        for name, constant in (("averages", _averages(plan)), ("bases", _bases(plan)), ("from_gaps", _from_gaps())):
+            self.register_buffer(name, constant, persistent=False)
         self._start_at_the_bases(bases)
 
     def _start_at_the_bases(self, bases: int) -> None:
@@ -178,14 +195,14 @@ class Network(nn.Module):
 
     def forward(self, batch: Batch, keep: Tensor | None = None) -> Output:
         """Forecasts of a batch; `keep` [B, D] weighs the entries of the state in training (dropout)."""
-        scale, x = self._scaled(batch)
+        scale, apart = self._scaled(batch)
         usual = masked_mean_columns(batch.known[:, : self.plan.lookback], batch.seen)  # [B, 1, K]
         known = self.expand_known(batch.known, usual)  # [B, L + H, F]
         static = self.embed(batch.static)
-        bases, lags_seen, z = self._bases(batch, x, scale, known, static)
+        bases, lags_seen, z = self._bases(batch, apart, scale, known, static)
         state = self._state(batch, z, known, static)
         state = state if keep is None else state * keep
-        head = self._head(state, bases, torch.cat([known[:, self.plan.lookback :], batch.calendar], -1), lags_seen)
+        head = self._head(state, bases, joined(known[:, self.plan.lookback :], batch.calendar), lags_seen)
         return self._output(head.float(), bases, batch, scale)
 
     def _scaled(self, batch: Batch) -> tuple[Scale, Tensor]:
@@ -193,10 +210,10 @@ class Network(nn.Module):
         if self.plan.log:
             unit = masked_mean(batch.y.abs(), batch.seen, batch.prior.abs())
             unit = torch.where(unit > 0, unit, 1.0)
-        x = self._squeeze(batch.y / unit)
-        center = masked_mean(x, batch.seen, self._squeeze(batch.prior / unit))
-        spread = masked_mean((x - center) ** 2, batch.seen, torch.zeros_like(center)).sqrt()
-        return Scale(unit, center, self._least(spread, center)), x
+        x = self._squeeze(batch.y, unit)
+        center = masked_mean(x, batch.seen, self._squeeze(batch.prior, unit))
+        apart, spread = spread_out(x, batch.seen)
+        return Scale(unit, center, self._least(spread, center)), apart
 
     def _least(self, spread: Tensor, level: Tensor) -> Tensor:
         """The spread of a window; where there is a least unit one in which none was sold is read as if one had been."""
@@ -204,14 +221,14 @@ class Network(nn.Module):
             return spread
         return torch.where((spread == 0) & (level == 0), self.plan.lookback**-0.5, spread)
 
-    def _squeeze(self, ratio: Tensor) -> Tensor:
-        return torch.asinh(ratio) if self.plan.log else ratio
+    def _squeeze(self, y: Tensor, unit: Tensor) -> Tensor:
+        return torch.asinh(y / unit) if self.plan.log else y
 
     def _stretch(self, x: Tensor, unit: Tensor) -> Tensor:
-        return unit * (torch.sinh(x) if self.plan.log else x)
+        return unit * torch.sinh(x) if self.plan.log else x
 
     def _bases(
-        self, batch: Batch, x: Tensor, scale: Scale, known: Tensor, static: Tensor
+        self, batch: Batch, apart: Tensor, scale: Scale, known: Tensor, static: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Simple forecasts in spreads from the centre [B, H, M], which lags were seen, and the window z [B, L].
 
@@ -219,32 +236,23 @@ class Network(nn.Module):
         """
         span, steps = self.plan.lookback, batch.calendar.shape[1]
         spread = scale.spread.clamp(min=1e-6)
-        z = torch.where(batch.seen, (x - scale.center) / spread, 0.0)
+        z = apart / spread
+        if self.uplift is None and not self.plan.lags:
+            return self._means(z, batch.seen, steps), batch.lags_seen, z
         worth = self._worth(known, static)  # [B, L + H]
-        bare = torch.where(batch.seen, z - worth[:, :span], 0.0)
-        level = masked_mean(bare, batch.seen, torch.zeros_like(spread))  # [B, 1]
-        parts = [self._seasonal(bare, batch.seen, level, steps)]
-        levels = newest_means(bare, batch.seen, self.newest, level)  # [B, M]
-        parts.append(levels[:, None].expand(-1, steps, -1))
-        seen = batch.lags_seen
+        bases = self._means(torch.where(batch.seen, z - worth[:, :span], 0.0), batch.seen, steps)
         if self.plan.lags:
-            lags = (self._squeeze(batch.lags / scale.unit[..., None]) - scale.center[..., None]) / spread[..., None]
+            lags = (self._squeeze(batch.lags, scale.unit[..., None]) - scale.center[..., None]) / spread[..., None]
             usual = masked_mean_columns(batch.known[:, :span], batch.seen)[:, None]
             lags = lags - self._worth(self.expand_known(batch.known_lags, usual), static)
-            parts.append(torch.where(seen, lags, parts[0][..., :1]))
-        return torch.cat(parts, -1) + worth[:, span:, None], seen, z
+            bases = torch.cat([bases, torch.where(batch.lags_seen, lags, bases[..., :1])], -1)
+        return bases + worth[:, span:, None], batch.lags_seen, z
 
-    def _seasonal(self, z: Tensor, seen: Tensor, level: Tensor, steps: int) -> Tensor:
-        """Means over the last seasons at the step's place in the season, the level where none was seen; [B, H, M]."""
-        m = self.plan.season
-        whole = self.plan.lookback // m
-        if not len(self.newest_seasons):
-            return z.new_zeros(z.shape[0], steps, 0)
-        z, seen = (t[:, -whole * m :].reshape(-1, whole, m).transpose(1, 2) for t in (z, seen))  # [B, m, S]
-        longest = masked_mean(z, seen, level[..., None])
-        means = newest_means(z, seen, self.newest_seasons, longest)  # [B, m, M]
-        place = torch.arange(steps, device=z.device) % m
-        return means[:, place]
+    def _means(self, z: Tensor, seen: Tensor, steps: int) -> Tensor:
+        """Of z, 0 where not seen: over seasons at each step's place in one, then over the newest periods; [B, H, M]."""
+        total, count = product(z, self.averages), product(seen.float(), self.averages)  # [B, A]
+        means = total / count.clamp(min=1e-30)
+        return means.index_select(1, self.bases).unflatten(1, (self.plan.horizon, -1))[:, :steps]
 
     def _worth(self, known: Tensor, static: Tensor) -> Tensor:
         """What the covariates [B, ..., F] add, in spreads; [B, ...]."""
@@ -258,42 +266,37 @@ class Network(nn.Module):
             last = self._read(batch, z, known).to(static.dtype)
         else:
             last = static.new_zeros(static.shape[0], self.shape.hidden)
-        character = torch.cat([_variation(batch), batch.seen.float().mean(-1, keepdim=True)], -1)
-        return self.from_state(torch.cat([last, static, character], -1))
+        character = _variation(batch), batch.seen.float().mean(-1, keepdim=True)
+        return self.from_state(joined(last, static, *character))
 
     def _read(self, batch: Batch, z: Tensor, known: Tensor) -> Tensor:
         """What the cells remember of the window when they have read it patch by patch; [B, D]."""
         span, patch = self.plan.lookback, self.plan.patch
         usual = masked_mean_columns(batch.past, batch.seen)
-        columns = [z.clamp(-10, 10)[..., None], batch.seen.float()[..., None], known[:, :span]]
-        features = torch.cat([*columns, self.expand_past(batch.past, usual)], -1)  # [B, L, F]
-        features = functional.pad(features, (0, 0, self.steps * patch - span, 0))
+        columns = z.clamp(-10.0, 10.0)[..., None], batch.seen.float()[..., None], known[:, :span]
+        features = joined(*columns, self.expand_past(batch.past, usual))  # [B, L, F]
+        if before := self.steps * patch - span:
+            features = functional.pad(features, (0, 0, before, 0))
         patches = features.reshape(features.shape[0], self.steps, -1)  # [B, L / P, P * F]
-        outputs, _ = self.recurrent(patches.to(self.recurrent.weight_ih_l0.dtype))  # bf16 where that is stored
-        return outputs[:, -1]
+        _, last = self.recurrent(patches.to(self.recurrent.weight_ih_l0.dtype))  # bf16 where that is stored
+        newest: Tensor = (last[0] if self.shape.cell == "lstm" else last)[-1]  # of [layers, B, D]
+        return newest
 
     def _head(self, state: Tensor, bases: Tensor, features: Tensor, lags_seen: Tensor) -> Tensor:
         steps = bases.shape[1]
-        inputs = torch.cat([bases.clamp(-10, 10), lags_seen.float(), features], -1)
+        inputs = joined(bases.clamp(-10.0, 10.0), lags_seen.float(), features)
         mixed = functional.gelu(state[:, None] + self.step[:steps] + self.from_step(inputs))  # [B, H, D]
         return self.out(mixed + functional.gelu(self.deepen(mixed)))
 
     def _output(self, head: Tensor, bases: Tensor, batch: Batch, scale: Scale) -> Output:
-        mix = (torch.softmax(head[..., self.own :], -1) * bases).sum(-1)  # [B, H]
+        mix = (torch.softmax(head[..., self.own :], -1) * bases).sum(-1, keepdim=True)  # [B, H, 1]
         if self.plan.distribution is not None:
-            return self._distributed(head, mix, batch, scale)
-        gaps = functional.softplus(head[..., 2 : self.own])
-        below = gaps[..., :_MIDDLE].flip(-1).cumsum(-1).flip(-1)
-        above = gaps[..., _MIDDLE:].cumsum(-1)
-        middle = (mix + head[..., 1].clamp(-_FAR, _FAR))[..., None]
-        quantiles = torch.cat([middle - below, middle, middle + above], -1)  # [B, H, Q]
-        mean = mix + head[..., 0].clamp(-_FAR, _FAR)
-        unit, center, spread = scale.unit, scale.center, scale.spread
-        return Output(
-            self._stretch(center + spread * mean, unit),
-            self._stretch(center[..., None] + spread[..., None] * quantiles, unit[..., None]),
-            deviation(batch.y, batch.seen),
-        )
+            return self._distributed(head, mix[..., 0], batch, scale)
+        parts = [head[..., :2].clamp(-_FAR, _FAR), functional.softplus(head[..., 2 : self.own])]
+        found = mix + product(torch.cat(parts, -1), self.from_gaps)  # [B, H, 1 + Q]
+        unit, center, spread = (part[..., None] for part in scale)
+        found = self._stretch(center + spread * found, unit)
+        return Output(found[..., 0], found[..., 1:], deviation(batch.y, batch.seen))
 
     def _distributed(self, head: Tensor, mix: Tensor, batch: Batch, scale: Scale) -> Output:
         level = masked_mean(batch.y, batch.seen, batch.prior)
@@ -307,8 +310,7 @@ class Network(nn.Module):
 
 def deviation(y: Tensor, seen: Tensor) -> Tensor:
     """Standard deviation [B, 1] of what was seen of y [B, L]; exactly 0 for a constant, whatever its rounding."""
-    nothing = torch.zeros_like(y[:, :1])
-    spread = masked_mean((y - masked_mean(y, seen, nothing)) ** 2, seen, nothing).sqrt()
+    _, spread = spread_out(y, seen)
     return torch.where(spread > 1e-6, spread, 0.0)
 
 
@@ -320,6 +322,8 @@ def _variation(batch: Batch) -> Tensor:
 
 def masked_mean_columns(columns: Tensor, seen: Tensor) -> Tensor:
     """Mean of [B, L, K] over the periods that were seen; [B, 1, K]."""
+    if not columns.shape[-1]:
+        return columns[:, :1]
     weight = seen.float()[..., None]
     return (columns * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
 
@@ -334,6 +338,41 @@ def _levels(plan: Plan) -> list[int]:
     """How many periods the level bases average, the last value first."""
     geometric = {4**k for k in range(8) if 4**k <= plan.lookback}
     return sorted(geometric | {min(plan.season, plan.lookback), plan.lookback})
+
+
+def _averages(plan: Plan) -> Tensor:
+    """Weights of the periods in the means over seasons, one a place, and over the newest periods; [L, A].
+
+    Where none of its periods was seen a mean takes what lies further off, whose weights are too small to count else:
+    the same place in any season, then the whole window.
+    """
+    back = torch.arange(plan.lookback - 1, -1, -1)  # periods before the last
+    whole = plan.lookback // plan.season * plan.season
+    columns = []
+    for place in range(plan.season):
+        here = (back % plan.season == plan.season - 1 - place) & (back < whole)
+        columns += [(here & (back < n * plan.season)) + 1e-9 * here for n in _seasons(plan)]
+    columns += [(back < n).float() for n in _levels(plan)]
+    return torch.stack(columns, -1) + 1e-18
+
+
+def _bases(plan: Plan) -> Tensor:
+    """The column of `_averages` for each step and base, [H * M]."""
+    seasons, levels = len(_seasons(plan)), len(_levels(plan))
+    place = torch.arange(plan.horizon)[:, None] % plan.season
+    everywhere = (plan.season * seasons + torch.arange(levels)).expand(plan.horizon, -1)
+    return torch.cat([place * seasons + torch.arange(seasons), everywhere], -1).flatten()
+
+
+def _from_gaps() -> Tensor:
+    """What mean, median and the gaps between quantiles add to the mean and to each quantile; [1 + Q, 1 + Q]."""
+    quantile = torch.arange(len(LEVELS))
+    gap = torch.arange(len(LEVELS) - 1)[:, None]  # between quantiles `gap` and `gap + 1`
+    above, below = (gap >= _MIDDLE) & (quantile > gap), (gap < _MIDDLE) & (quantile <= gap)
+    weights = torch.zeros(1 + len(LEVELS), 1 + len(LEVELS))
+    weights[0, 0], weights[1, 1:] = 1.0, 1.0
+    weights[2:, 1:] = above.float() - below.float()
+    return weights
 
 
 def at_levels(grid: Floats, levels: tuple[float, ...]) -> Floats:

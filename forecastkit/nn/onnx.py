@@ -48,8 +48,41 @@ def exported(graph: Graph) -> bytes:
             optimize=False,  # its rewriting of limits leaves inputs without a source where there are several networks
             verbose=False,
         )
+        optimizer.inline(program.model)
         optimizer.fold_constants(program.model)
+        _tidy(program.model.graph)
+        optimizer.remove_unused_nodes(program.model)
+        _only_what_is_read(program.model)
     return bytes(program.model_proto.SerializeToString())
+
+
+def _tidy(graph: Any) -> None:
+    """Leave out what the exporter writes down and no forecast needs: at a batch of one every node costs time."""
+    from onnxscript import ir
+
+    for node in list(graph):
+        given, made = node.inputs, node.outputs
+        if node.op_type in ("GRU", "LSTM"):
+            for state in range(5, len(given)):  # zeros, which a cell begins with anyhow
+                node.replace_input_with(state, None)
+        elif node.op_type == "CastLike" and given[0].dtype == made[0].dtype:
+            ir.convenience.replace_all_uses_with(made[0], given[0])
+        elif node.op_type == "Reshape" and _keeps_the_batch(given[0].shape, made[0].shape):
+            shape = ir.tensor([-1, *made[0].shape[1:]], dtype=ir.DataType.INT64)  # the batch is what is left
+            fixed = ir.Value(name=f"{made[0].name}_shape", const_value=shape)
+            graph.register_initializer(fixed)
+            node.replace_input_with(1, fixed)
+
+
+def _keeps_the_batch(before: Any, after: Any) -> bool:
+    """Whether a shape turns into another that has the same first size, and numbers else."""
+    return bool(before and after and before[0] == after[0] and all(isinstance(size, int) for size in after[1:]))
+
+
+def _only_what_is_read(model: Any) -> None:
+    """No inputs for roles that the model has no columns of."""
+    for entry in [entry for entry in model.graph.inputs if not entry.uses()]:
+        model.graph.inputs.remove(entry)
 
 
 class _quiet:
@@ -76,7 +109,7 @@ def _example(graph: Graph) -> tuple[torch.Tensor, ...]:
 
 
 def quantised(model: bytes) -> bytes:
-    """The same with 8-bit weights.
+    """The same with 8-bit weights of the cells: among the other matrices are some that must stay exact.
 
     The shapes must be worked out first (`quant_pre_process`), or the quantiser leaves the cells as they are.
     """
@@ -88,7 +121,7 @@ def quantised(model: bytes) -> bytes:
         plain.write_bytes(model)
         with _quiet("root"):
             quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
-            quantize_dynamic(ready, small, weight_type=QuantType.QInt8)
+            quantize_dynamic(ready, small, op_types_to_quantize=["LSTM"], weight_type=QuantType.QInt8)
         return small.read_bytes()
 
 

@@ -83,6 +83,12 @@ def test_onnx_gives_what_the_model_gives(fitted, compiled, future):
     assert compiled.parity.largest < 1e-5
 
 
+def test_a_graph_asks_for_nothing_that_it_does_not_read(panel, compiled):
+    bare = GRU(hidden=12, training=QUICK).fit(panel.bare(), horizon=H).compile("onnx")
+    assert set(compiled.run._names) == {"y", "known", "past", "static", "calendar", "usual"}
+    assert set(bare.run._names) == {"y", "calendar", "usual"}
+
+
 def test_newer_observations_change_the_forecast_without_a_new_compilation(fitted, compiled, panel, future):
     shorter = panel.cut(panel.lengths - 2)
     new = compiled.predict(shorter, future=future)
