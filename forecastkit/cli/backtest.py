@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from forecastkit.cli.options import Making, Table
 from forecastkit.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from forecastkit.data.panel import Panel
     from forecastkit.evaluation.report import Report
     from forecastkit.evaluation.splits import Plan
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 
 FAMILIES = ("naive", "seasonal_naive", "arima", "sarima", "auto_arima", "prophet", "boosted", "lstm", "gru")
 _SHOWN = (
+    "best",
     "mase",
+    "95 %",
+    "skill",
     "rmsse",
     "wape",
     "smape",
@@ -37,7 +43,7 @@ _SHOWN = (
     "series",
     "failed",
 )
-_SPARE = ("rmsse", "series", "peak_mb", "predict_s", "smape", "coverage", "wql")
+_SPARE = ("rmsse", "95 %", "series", "peak_mb", "predict_s", "smape", "coverage", "wql")
 
 
 @dataclass(frozen=True)
@@ -193,7 +199,8 @@ def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: t
 
 def _show(report: Report) -> None:
     data, plan = report.head["data"], report.head["plan"]
-    rows = [[row["model"], *(row[name] for name in _SHOWN)] for row in report.leaderboard().to_dict("records")]
+    board = report.leaderboard()
+    rows = [[row["model"], *(row[name] for name in _SHOWN)] for row in _marked(board)]
     title = (
         f"{data['name']}: {data['series']:,} series, freq {data['freq']}, horizon {plan['horizon']}, "
         f"{plan['windows']} windows, season {plan['season']}"
@@ -202,9 +209,19 @@ def _show(report: Report) -> None:
     console.say(
         "MASE, sMAPE (percent) and WAPE score the median, bias and RMSSE the mean; seconds are of all processes"
     )
+    if board["with_best"].sum() > 1:
+        console.say("≈: the difference from the best may be chance (95 %, all pairs taken together)")
     failures = report.failures
     for row in failures.drop_duplicates(["model", "reason"]).head(5).to_dict("records"):
         console.say(f"{row['model']} failed on {row['series']!r}: {row['reason']} (seasonal naive stood in)")
     if report.head["left_out"]:
         names = report.head["left_out"]
         console.say(f"{len(names):,} series miss a window, too short or ended before it, such as {names[0]!r}")
+
+
+def _marked(board: pd.DataFrame) -> Iterator[dict[Any, Any]]:
+    """The rows of a leaderboard with what a person reads: who can't be told from the best, MASE from and to."""
+    for place, row in enumerate(board.to_dict("records")):
+        mark = ("best" if place == 0 else "≈") if row["with_best"] else ""
+        bounds = "-" if row["mase_low"] != row["mase_low"] else f"{row['mase_low']:.3f}-{row['mase_high']:.3f}"
+        yield {**row, "best": mark, "95 %": bounds}

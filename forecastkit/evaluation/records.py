@@ -11,10 +11,11 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -170,16 +171,36 @@ def write(folder: Path, part: Part, table: pa.Table) -> None:
     write_atomic(file, lambda out: pq.write_table(table.replace_schema_metadata(about), out))
 
 
-def parts(folder: Path, model: str) -> Iterator[tuple[Part, pa.Table]]:
-    """The parts of a model, in the order of windows and series."""
-    for file in sorted(part_file(folder, model, 0, 0).parent.glob("*.parquet")):
-        with store_errors(file):
-            try:
-                table = pq.read_table(file)
-                about = json.loads(table.schema.metadata[_ABOUT])
-            except (pa.ArrowInvalid, KeyError, json.JSONDecodeError) as error:
-                raise StoreError(f"{file}: damaged ({error})") from error
-        yield Part(**about | {"cost": Cost(**about["cost"])}), table
+def parts(folder: Path, model: str) -> Iterator[Part]:
+    """What the parts of a model say about themselves, in the order of windows and series; no forecast is read."""
+    for file in _files(folder, model):
+        yield _about(file, _read(file, pq.read_schema))
+
+
+def tables(folder: Path, model: str) -> Iterator[pa.Table]:
+    """The forecasts of a model, one table a window, the oldest first."""
+    for _, files in groupby(_files(folder, model), key=lambda file: file.stem.partition("-")[0]):
+        yield pa.concat_tables([_read(file, pq.read_table) for file in files]).unify_dictionaries()
+
+
+def _files(folder: Path, model: str) -> list[Path]:
+    return sorted(part_file(folder, model, 0, 0).parent.glob("*.parquet"))
+
+
+def _read(file: Path, how: Callable[[Path], Any]) -> Any:
+    with store_errors(file):
+        try:
+            return how(file)
+        except pa.ArrowInvalid as error:
+            raise StoreError(f"{file}: damaged ({error})") from error
+
+
+def _about(file: Path, schema: pa.Schema) -> Part:
+    try:
+        about = json.loads(schema.metadata[_ABOUT])
+    except (TypeError, KeyError, json.JSONDecodeError) as error:
+        raise StoreError(f"{file}: damaged ({error})") from error
+    return Part(**about | {"cost": Cost(**about["cost"])})
 
 
 def table(panel: Panel, plan: Plan, cut: Window, forecast: Forecast) -> pa.Table:

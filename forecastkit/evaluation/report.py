@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from forecastkit.errors import ConfigError, closest
-from forecastkit.evaluation import metrics, records
+from forecastkit.evaluation import comparison, records, scores
+from forecastkit.evaluation.comparison import Comparison
+from forecastkit.evaluation.scores import SCORES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = tuple(metrics.METRICS)
-LEADERBOARD = ("model", "recipe", *SCORES[:7], "fit_s", "predict_s", "peak_mb", "series", "failed")
+_AGAINST = ("skill", "mase_low", "mase_high", "with_best")
+LEADERBOARD = ("model", "recipe", *SCORES[:7], *_AGAINST, "fit_s", "predict_s", "peak_mb", "series", "failed")
 _GROUPS = ("model", "series", "window", "cutoff", "time", "step")
 
 
@@ -56,7 +56,7 @@ class Report:
 
         tables = []
         for model in self.models:
-            for _, table in records.parts(self.folder, model):
+            for table in records.tables(self.folder, model):
                 frame = table.drop_columns(["absolute_scale", "squared_scale"]).to_pandas()
                 frame["series"] = frame["series"].astype(str)
                 frame.insert(0, "model", model)
@@ -75,7 +75,7 @@ class Report:
         rows = [
             {"model": part.model, "window": part.window, **vars(part.cost)}
             for model in self.models
-            for part, _ in records.parts(self.folder, model)
+            for part in records.parts(self.folder, model)
         ]
         frame = pd.DataFrame(rows, columns=["model", "window", "fit_s", "predict_s", "cpu_s", "peak_mb"])
         how = {"fit_s": "sum", "predict_s": "sum", "cpu_s": "sum", "peak_mb": "max"}
@@ -89,7 +89,7 @@ class Report:
         rows = [
             {"model": part.model, "window": part.window, "series": series, "reason": reason}
             for model in self.models
-            for part, _ in records.parts(self.folder, model)
+            for part in records.parts(self.folder, model)
             for series, reason in part.failures.items()
         ]
         return pd.DataFrame(rows, columns=["model", "window", "series", "reason"])
@@ -99,59 +99,107 @@ class Report:
 
         `cells` counts the series and windows behind a row.
         """
-        import pandas as pd
 
         keys = [by] if isinstance(by, str) else list(by)
         for key in keys:
             if key not in _GROUPS:
                 raise ConfigError(f"scores can't be grouped by {key!r}{closest(key, _GROUPS)}: {', '.join(_GROUPS)}")
-        sums = [
-            _sums(_cells(table, model, keys), keys)
+        return scores.ratios(self._sums(keys)).reset_index()
+
+    def _sums(self, keys: Sequence[str]) -> pd.DataFrame:
+        """Sums of errors, scales and losses for each group of `keys`, file by file."""
+        import pandas as pd
+
+        found = [
+            scores.sums(scores.cells(table, model, keys), keys)
             for model in self.models
-            for _, table in records.parts(self.folder, model)
+            for table in records.tables(self.folder, model)
         ]
-        total = pd.concat(sums).groupby(level=keys, sort=False).sum() if sums else pd.DataFrame()
-        return _ratios(total).reset_index()
+        return pd.concat(found).groupby(level=list(keys), sort=False).sum(min_count=1) if found else pd.DataFrame()
+
+    def confidence(self, *, level: float = comparison.LEVEL, draws: int = comparison.DRAWS) -> pd.DataFrame:
+        """Confidence intervals of each model's metrics and skill: model, metric, value, low, high.
+
+        Whole series are drawn again, so this says what other series of this kind would give, in the same windows.
+        Skill is the share of the baseline's MASE that a model saves; it needs the baseline among the models.
+        """
+        return self._confidence(self._sums(["model", "series"]), level, draws)
+
+    def _confidence(
+        self, total: pd.DataFrame, level: float = comparison.LEVEL, draws: int = comparison.DRAWS
+    ) -> pd.DataFrame:
+        baseline = next((m for m in self.models if m.partition(":")[0] == self.head["baseline"]), None)
+        return scores.confidence(total, baseline, level, draws)
+
+    def compare(self, metric: str = "mase") -> Comparison:
+        """Which differences between models are real, in mase, rmsse, smape, wape, wql or mae.
+
+        Series are the blocks, with all their windows; of fewer than ten series the windows are. Models that failed
+        everywhere, or that have no quantiles where the metric needs them, are left out.
+        """
+        if metric not in scores.LOSSES:
+            known = ", ".join(scores.LOSSES)
+            raise ConfigError(f"models can't be compared by {metric!r}{closest(metric, scores.LOSSES)}: {known}")
+        total = self._sums(["model", "series"])
+        return self._compare(total, metric, self._hopeless(total))
+
+    def _compare(self, total: pd.DataFrame, metric: str, hopeless: set[str]) -> Comparison:
+        top = total[scores.LOSSES[metric][0]].groupby(level="model").sum(min_count=1)
+        models = tuple(m for m in self.models if m not in hopeless and np.isfinite(top.get(m, np.nan)))
+        losses = scores.losses(total, metric, models)
+        if len(losses) >= comparison.FEW:
+            return comparison.compare(losses, models, metric)
+        plan = self.head["plan"]
+        windows = scores.losses(self._sums(["model", "window"]), metric, models)
+        return comparison.compare(windows, models, metric, apart=-(-plan["horizon"] // plan["step"]))
+
+    def _hopeless(self, total: pd.DataFrame) -> set[str]:
+        """Models whose every forecast is the baseline's, and those with nothing scored."""
+        cells = total["cells"].groupby(level="model").sum()
+        bad = self.failures.drop_duplicates(["model", "series", "window"]).groupby("model").size()
+        return {m for m in self.models if bad.get(m, 0) >= cells.get(m, 0)}
 
     def leaderboard(self) -> pd.DataFrame:
         """One row a model, best MASE first: accuracy, bias, seconds, memory, series scored and failed.
 
-        A model that failed on every series has no scores and stands last.
+        `skill` is the share of the baseline's MASE that is saved, `mase_low` and `mase_high` bound MASE at 95 % over
+        series, `with_best` marks the models that can't be told from the first one (`compare`). A model that failed on
+        every series has no scores and stands last.
         """
         import pandas as pd
 
-        scores, timings, failures = self.scores().set_index("model").reindex(self.models), self.timings, self.failures
-        rows = []
-        for model in self.models:
-            cost = timings[timings["model"] == model]
-            scored = self._scored(model)
-            bad = failures.loc[failures["model"] == model, ["series", "window"]].drop_duplicates()
-            failed = int(bad["series"].nunique())
-            rows.append(
-                {
-                    "model": model,
-                    "recipe": self.head["recipes"][model],
-                    **self._accuracy(scores.loc[model], len(bad) >= int(np.nan_to_num(float(scores["cells"][model])))),
-                    "fit_s": float(cost["fit_s"].sum()),
-                    "predict_s": float(cost["predict_s"].sum()),
-                    "peak_mb": float(cost["peak_mb"].max()),
-                    "series": scored,
-                    "failed": failed,
-                }
-            )
-        return pd.DataFrame(rows, columns=list(LEADERBOARD)).sort_values(["mase", "wape"], ignore_index=True)
+        models, total = list(self.models), self._sums(["model", "series"])
+        accuracy = scores.ratios(total.groupby(level="model").sum(min_count=1)).reindex(models)[list(SCORES[:7])]
+        hopeless = self._hopeless(total)
+        accuracy.loc[[m in hopeless for m in models]] = np.nan
+        cost = self.timings.groupby("model").agg({"fit_s": "sum", "predict_s": "sum", "peak_mb": "max"})
+        counts = {
+            "series": total.groupby(level="model").size(),
+            "failed": self.failures.groupby("model")["series"].nunique(),
+        }
+        board = pd.DataFrame({"recipe": self.head["recipes"]}).reindex(models)
+        board = board.join([accuracy, self._against(total, hopeless), cost.reindex(models)])
+        board = board.assign(**{name: c.reindex(models).fillna(0).astype(int) for name, c in counts.items()})
+        board = board.rename_axis("model").reset_index()[list(LEADERBOARD)]
+        return board.sort_values(["mase", "wape"], ignore_index=True)
 
-    @staticmethod
-    def _accuracy(scores: Any, all_failed: bool) -> dict[str, float]:
-        """The leaderboard's metrics; none for a model whose every forecast is the baseline's."""
-        return {name: float("nan") if all_failed else float(scores[name]) for name in SCORES[:7]}
+    def _against(self, total: pd.DataFrame, hopeless: set[str]) -> pd.DataFrame:
+        """How sure a place on the leaderboard is: a row a model with the columns `_AGAINST`."""
+        import pandas as pd
 
-    def _scored(self, model: str) -> int:
-        """Series with at least one scored period."""
-        names: set[str] = set()
-        for _, table in records.parts(self.folder, model):
-            names |= set(table.filter(pc.is_finite(table["y"]))["series"].unique().to_pylist())
-        return len(names)
+        models, found = list(self.models), self._compare(total, "mase", hopeless)
+        table = self._confidence(total).pivot(index="model", columns="metric").reindex(models)
+        board = pd.DataFrame(
+            {
+                "skill": table.get(("value", "skill")),
+                "mase_low": table.get(("low", "mase")),
+                "mase_high": table.get(("high", "mase")),
+            },
+            index=models,
+            dtype=float,
+        )
+        board.loc[[m in hopeless for m in models]] = np.nan
+        return board.assign(with_best=pd.Series(found.with_best, list(found.models)).reindex(models, fill_value=False))
 
     def summary(self) -> dict[str, Any]:
         """Everything that `forecastkit backtest --json` prints, as plain values; what has no value is None."""
@@ -171,70 +219,3 @@ class Report:
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _cells(table: pa.Table, model: str, keys: Sequence[str]) -> pd.DataFrame:
-    """Sums over each cell of a part: one row for each series, window and group of `keys`."""
-    frame = table.to_pandas()
-    frame = frame[frame["y"].notna()]
-    levels = [name for name in frame.columns if name[:1] == "q" and name[1:2].isdigit()]
-    y, mean = frame["y"], frame["mean"]
-    median = frame["q0.5"] if "q0.5" in levels else mean
-    losses = [metrics.pinball_terms(y, frame[q], float(q[1:])) for q in levels]
-    terms: dict[str, Any] = {
-        "rows": 1.0,
-        "y": y.abs(),
-        "absolute": (median - y).abs(),
-        "signed": mean - y,
-        "squared": (mean - y) ** 2,
-        "relative": metrics.relative_error(y, median),
-        "absolute_scale": frame["absolute_scale"],
-        "squared_scale": frame["squared_scale"],
-        "pinball": np.mean(losses, axis=0) if losses else np.nan,
-        "inside": (y >= frame[levels[0]]) & (y <= frame[levels[-1]]) if len(levels) > 1 else np.nan,
-    }
-    groups = frame[["series", "window", *(k for k in keys if k not in ("model", "series", "window"))]]
-    groups = groups.assign(series=groups["series"].astype(str), model=model)
-    names = list(groups.columns)
-    totals = groups.assign(**terms).groupby(names, sort=False)[list(terms)].sum(min_count=1)
-    return totals.reset_index()
-
-
-_POOLED = ["rows", "y", "absolute", "signed", "squared", "pinball", "inside"]
-_MEANS = ["mase", "scaled", "rmsse", "smape", "cells"]
-
-
-def _sums(cells: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """What groups add up from their cells. A scale is constant in a cell, so its sum there is rows x scale."""
-    mase = cells["absolute"] / cells["absolute_scale"].where(cells["absolute_scale"] > 0)
-    rmsse = (cells["squared"] / cells["squared_scale"].where(cells["squared_scale"] > 0)) ** 0.5
-    means: dict[str, Any] = {
-        "mase": mase.fillna(0.0),
-        "scaled": mase.notna().astype(float),
-        "rmsse": rmsse.fillna(0.0),
-        "smape": cells["relative"] / cells["rows"],
-        "cells": 1.0,
-    }
-    return cells.assign(**means).groupby(list(keys), sort=False)[[*_POOLED, *_MEANS]].sum(min_count=1)
-
-
-def _ratios(total: pd.DataFrame) -> pd.DataFrame:
-    """Metrics from sums; NaN where the denominator is zero."""
-    import pandas as pd
-
-    if total.empty:
-        return pd.DataFrame(columns=[*SCORES, "cells"], index=total.index)
-    volume, scaled = total["y"].where(total["y"] > 0), total["scaled"].where(total["scaled"] > 0)
-    columns = {
-        "mase": total["mase"] / scaled,
-        "rmsse": total["rmsse"] / scaled,
-        "wape": total["absolute"] / volume,
-        "smape": total["smape"] / total["cells"],
-        "bias": total["signed"] / volume,
-        "wql": 2 * total["pinball"] / volume,
-        "coverage": total["inside"] / total["rows"],
-        "mae": total["absolute"] / total["rows"],
-        "rmse": np.sqrt(total["squared"] / total["rows"]),
-        "cells": total["cells"].astype(int),
-    }
-    return pd.DataFrame(columns)

@@ -68,8 +68,8 @@ def test_the_json_of_backtest_has_the_promised_shape(command, demand: Path) -> N
     assert result["baseline"] == "seasonal_naive"
     row = result["leaderboard"][0]
     assert list(row) == [
-        "model", "recipe", "mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "fit_s", "predict_s",
-        "peak_mb", "series", "failed",
+        "model", "recipe", "mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "skill", "mase_low",
+        "mase_high", "with_best", "fit_s", "predict_s", "peak_mb", "series", "failed",
     ]  # fmt: skip
     scores = [r["mase"] for r in result["leaderboard"]]
     assert scores == sorted(scores)
