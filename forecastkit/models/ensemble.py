@@ -257,5 +257,7 @@ def stacked(errors: Floats) -> Floats:
 def inverse(errors: Floats) -> Floats:
     """Weights by one over the mean absolute error; [K, E] -> [K]."""
     size = np.abs(errors).mean(axis=1)
-    shares = 1 / np.maximum(size, 1e-9 * max(size.max(), 1e-300))
+    if not size.max() > 0:
+        return np.full(len(errors), 1 / len(errors))
+    shares = size.max() / np.maximum(size, 1e-9 * size.max())
     return shares / shares.sum()
