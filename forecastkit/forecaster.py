@@ -186,6 +186,11 @@ class Fitted(ABC):
         """The horizon that the model was fitted for, where that makes a difference to it."""
         return None
 
+    @property
+    def choice(self) -> str:
+        """What was chosen and why, where the recipe leaves that open."""
+        return ""
+
     def __repr__(self) -> str:
         """Short: the recipe and what it was fitted on."""
         return f"{type(self).__name__}({self.recipe!r} on {self.history!r})"

@@ -55,6 +55,8 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
         if packs["strict"]:
             raise FitError(reason, model=model, series=series)
         console.say(f"{model} failed on {series!r}: {reason} (seasonal naive stands in)")
+    if fitted.choice:
+        console.say(f"{model} chose {fitted.choice}")
     save(fitted, output, notes={"columns": table.names()})
     if packs["as_json"]:
         console.print_json(
@@ -64,6 +66,7 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
                 "folder": output,
                 "series": len(panel),
                 "failed": len(fitted.failures),
+                "choice": fitted.choice,
                 "fit_s": round(seconds, 3),
                 "fingerprint": panel.fingerprint,
             }

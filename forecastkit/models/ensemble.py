@@ -3,107 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
-from scipy.optimize import nnls
 
-from forecastkit import baseline, models, recipes
-from forecastkit.data.panel import Floats, Ints, Panel, ranges
+from forecastkit import baseline, models
+from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import ConfigError, DataError, FitError, closest
-from forecastkit.forecaster import ROLES, Fitted, Forecaster, State
+from forecastkit.forecaster import Fitted, Forecaster
+from forecastkit.models import _members as of
 
 logger = logging.getLogger(__name__)
 
 COMBINATIONS = ("mean", "median", "inverse_error", "stacking")
-_FAR = 10.0  # spreads of a series beyond which an error counts as this
-_RIDGE = 0.1  # of the mean variance of errors: weights lean to equal ones
 
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
-class EnsembleFitted(Fitted):
-    """The fitted members, and the weight of each in the mean and in every quantile; they add up to 1."""
+class EnsembleFitted(of.MembersFitted):
+    """The fitted members, and the weight of each in the mean and in every quantile."""
 
-    members: tuple[Fitted, ...]
-    weights: Floats  # [K]
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """The weight of each member by its text."""
-        return dict(zip(self.recipe.members, self.weights.tolist(), strict=True))
-
-    def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
-        heard = [k for k, weight in enumerate(self.weights) if weight > 0]
-        found = [_forecast(self.members[k], horizon, levels, future) for k in heard]
-        mean, quantiles = (np.stack(parts) for parts in zip(*found, strict=True))  # [K, N, H], [K, N, H, Q]
-        if self.recipe.combination == "median":
-            return np.median(mean, axis=0), np.median(quantiles, axis=0)
-        own = self.weights[heard]
-        return np.tensordot(own, mean, 1), np.tensordot(own, quantiles, 1)
-
-    def _updated(self, history: Panel) -> Self:
-        # A member may keep less history than the others, so each joins the newest periods to its own.
-        return replace(
-            self, history=history, members=tuple(m.update(history) for m in self.members), failures=_failures(history)
-        )
-
-    def state(self) -> State:
-        arrays, values = {"weights": self.weights}, []
-        for k, member in enumerate(self.members):
-            own, (history, about) = member.state(), member.history.arrays()
-            arrays |= {f"{k}.state.{name}": array for name, array in own.arrays.items()}
-            arrays |= {f"{k}.history.{name}": array for name, array in history.items()}
-            common = {"failures": dict(member.failures), "trained_on": member.trained_on}
-            values.append({"recipe": asdict(member.recipe), "values": own.values, "history": about} | common)
-        return State(arrays, {"members": values})
-
-    @classmethod
-    def from_state(cls, state: State, **common: Any) -> Self:
-        members = [
-            _restored(text, {n.removeprefix(f"{k}."): a for n, a in state.arrays.items() if n.startswith(f"{k}.")}, own)
-            for k, (text, own) in enumerate(zip(common["recipe"].members, state.values["members"], strict=True))
-        ]
-        return cls(members=tuple(members), weights=state.arrays["weights"], **common)
-
-
-def _restored(text: str, arrays: dict[str, Any], values: dict[str, Any]) -> Fitted:
-    kind = models.load(recipes.parse(text)[0])
-    parts = {
-        part: {name.removeprefix(f"{part}."): array for name, array in arrays.items() if name.startswith(f"{part}.")}
-        for part in ("state", "history")
-    }
-    return kind.fitted_type.from_state(
-        State(parts["state"], values["values"]),
-        recipe=recipes.build(kind, values["recipe"]),
-        history=Panel.from_arrays(parts["history"], values["history"]),
-        failures=values["failures"],
-        trained_on=values["trained_on"],
-    )
-
-
-def _forecast(member: Fitted, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
-    """Mean [N, H] and quantiles [N, H, Q] of one member, which is told of the covariates if it knows any."""
-    forecast = member.predict(horizon, levels=levels, future=future if "known" in member.recipe.uses else None)
-    return forecast.mean, forecast.quantiles
-
-
-def _failures(history: Panel) -> dict[str, str]:
-    """A series that a single member fails on is still forecast by the others, and by that one's baseline."""
-    return baseline.unseen(history)
-
-
-@dataclass(frozen=True)
-class _OfMembers:
-    """A trait that a recipe has from its members; of the class itself it is `most`."""
-
-    most: Any
-    of: Callable[[list[Forecaster]], Any]
-
-    def __get__(self, recipe: Ensemble | None, owner: type) -> Any:
-        return self.most if recipe is None else self.of(recipe._recipes())
+    def _combined(self, parts: Floats, weights: Floats) -> Floats:
+        if self.recipe.combination != "median" or not len(parts):
+            return super()._combined(parts, weights)
+        nobody = np.isnan(parts).all(axis=0)
+        return np.nanmedian(np.where(nobody, 0.0, parts), axis=0)
 
 
 @final
@@ -111,11 +37,11 @@ class _OfMembers:
 class Ensemble(Forecaster):
     """Different models err differently, so that their average is usually better than the best of them.
 
-    `stacking` (Breiman 1996; the weights of Bates & Granger 1969, not below 0) finds the weights with which the squared
-    error on past windows is least, leaning to equal ones; `inverse_error` weighs by one over the mean absolute error;
-    `mean` and `median` look at no past. Quantiles are averaged level by level. Errors are those of the 0.5 quantile, in
-    spreads of the series, and only windows before the end of training are looked at. A series that a member can't
-    estimate has that member's baseline in the average.
+    `stacking` finds the weights with which the squared error on past windows is least, none below 0, leaning to equal
+    ones (Bates & Granger 1969; Breiman 1996); `inverse_error` weighs by one over the mean absolute error; `mean` and
+    `median` look at no past. Quantiles are averaged level by level. Errors are those of the 0.5 quantile, in spreads of
+    the series, and only windows before the end of training are looked at. A series that is too short for a member is
+    forecast by the others.
 
     members: texts as of `-m`, such as "gru:hidden=32".
     combination: mean, median, inverse_error or stacking.
@@ -130,10 +56,10 @@ class Ensemble(Forecaster):
 
     name: ClassVar[str] = "ensemble"
     fitted_type: ClassVar[type[Fitted]] = EnsembleFitted
-    uses: ClassVar[Any] = _OfMembers(ROLES, lambda own: frozenset[str]().union(*(m.uses for m in own)))
-    probabilistic: ClassVar[Any] = _OfMembers(True, lambda own: all(m.probabilistic for m in own))
-    pooled: ClassVar[Any] = _OfMembers(False, lambda own: all(m.pooled for m in own))
-    handles_gaps: ClassVar[Any] = _OfMembers(True, lambda own: all(m.handles_gaps for m in own))
+    uses: ClassVar[Any] = of.USES
+    probabilistic: ClassVar[Any] = of.PROBABILISTIC
+    pooled: ClassVar[Any] = of.POOLED
+    handles_gaps: ClassVar[Any] = of.HANDLES_GAPS
 
     members: tuple[str, ...] = ("gru", "boosted", "sarima", "theta")
     combination: str = "stacking"
@@ -151,12 +77,10 @@ class Ensemble(Forecaster):
             raise ConfigError(f"combination must be one of {', '.join(COMBINATIONS)}, not {self.combination!r}{found}")
         if self.windows < 1:
             raise ConfigError(f"windows must be at least 1, not {self.windows}")
-        for member in self.members:
-            name = recipes.parse(member)[0]
-            if name not in models.available() or name == self.name:
-                raise ConfigError(f"{member!r} can't be a member; those that can are listed by: forecastkit models")
+        of.check(self.members)
 
-    def _recipes(self) -> list[Forecaster]:
+    def members_recipes(self) -> list[Forecaster]:
+        """The recipes of the members."""
         return [models.create(m, season=self.season, seed=self.seed, device=self.device) for m in self.members]
 
     @property
@@ -165,27 +89,28 @@ class Ensemble(Forecaster):
         return True
 
     def needs(self, train: Panel) -> int:
-        return max(recipe.needs(train) for recipe in self._recipes())
+        return min(recipe.needs(train) for recipe in self.members_recipes())
 
     def _fit(self, train: Panel, horizon: int) -> EnsembleFitted:
-        own = self._recipes()
+        own = self.members_recipes()
+        members = tuple(of.fit_where_long_enough(recipe, train, horizon) for recipe in own)
         return EnsembleFitted(
             recipe=self,
             history=train,
-            failures=_failures(train),
-            members=tuple(recipe.fit(train, horizon=horizon) for recipe in own),
+            failures=of.uncovered(members, train),
+            texts=self.members,
+            members=members,
             weights=self._weights(own, train, horizon),
         )
 
     def _weights(self, own: list[Forecaster], train: Panel, horizon: int) -> Floats:
-        equal = np.full(len(own), 1 / len(own))
         if self.combination in ("mean", "median"):
-            return equal
-        errors = past_errors(own, train, horizon, self.windows)  # [K, E]
+            return of.equal(len(own))
+        errors = past_errors(own, train, horizon, self.windows)
         if not errors.shape[1]:
-            logger.info("%s: no series is long enough to find weights on, they are equal", self.name)
-            return equal
-        return stacked(errors) if self.combination == "stacking" else inverse(errors)
+            logger.info("%s: no past window says anything of the weights, they are equal", self.name)
+            return of.equal(len(own))
+        return of.stacked(errors) if self.combination == "stacking" else of.inverse(errors)
 
     @classmethod
     def examples(cls) -> Iterator[Self]:
@@ -194,32 +119,20 @@ class Ensemble(Forecaster):
 
 
 def past_errors(own: list[Forecaster], train: Panel, horizon: int, windows: int) -> Floats:
-    """Errors of the medians on the last windows of `train`, in spreads of the series; [K, E]."""
-    scale = baseline.spread(baseline.demand(train), train.offsets, min(train.season, int(train.lengths.min())))  # [N]
+    """Errors of the members' medians on the last windows of `train`, in spreads of the series; [K, E]."""
     found, fitted = [np.empty((len(own), 0))], list[Fitted]()
     for window in range(windows, 0, -1):
-        kept = np.flatnonzero((train.lengths - window * horizon >= _least(own, train)) & (scale > 0))
+        kept = of.long_enough(train, horizon, window)
+        kept = kept[train.lengths[kept] - window * horizon >= max(recipe.needs(train) for recipe in own)]
         if not len(kept):
             continue
-        part = train.take(kept)
-        ends = part.lengths - window * horizon
+        past = of.before(train, kept, window * horizon)
         try:
-            fitted = _fitted(own, part.cut(ends), horizon, fitted)
-            future = part.known_after(ends, horizon) if len(part.known) else None
-            medians = [_medians(member, horizon, future) for member in fitted]  # of [n, H]
+            fitted = _fitted(own, past, horizon, fitted)
+            found.append(of.in_all(np.stack([of.errors_after(member, train, horizon) for member in fitted])))
         except (FitError, DataError) as error:
             logger.info("a past window teaches no weights: %s", error)
-            continue
-        actual = _actual(part, ends, horizon)
-        seen = ~np.isnan(actual)
-        off = [((median - actual) / scale[kept][:, None])[seen] for median in medians]
-        found.append(np.clip(np.stack(off), -_FAR, _FAR))
     return np.concatenate(found, axis=1)
-
-
-def _least(own: list[Forecaster], train: Panel) -> int:
-    """Periods before a past window: what every member needs, and a season to know one by."""
-    return max(*(recipe.needs(train) for recipe in own), train.season + 1)
 
 
 def _fitted(own: list[Forecaster], train: Panel, horizon: int, before: list[Fitted]) -> list[Fitted]:
@@ -228,36 +141,3 @@ def _fitted(own: list[Forecaster], train: Panel, horizon: int, before: list[Fitt
         return [recipe.fit(train, horizon=horizon) for recipe in own]
     pairs = zip(own, before, strict=True)
     return [old.refit(train, horizon=horizon) if r.warm else r.fit(train, horizon=horizon) for r, old in pairs]
-
-
-def _medians(member: Fitted, horizon: int, future: Floats | None) -> Floats:
-    levels = (0.5,) if member.recipe.probabilistic else ()
-    mean, quantiles = _forecast(member, horizon, levels, future)
-    return quantiles[..., 0] if levels else mean
-
-
-def _actual(panel: Panel, ends: Ints, horizon: int) -> Floats:
-    """Demand of the `horizon` periods after the first `ends` of each series, NaN where none was seen; [N, H]."""
-    rows = ranges(panel.offsets[:-1] + ends, np.full(len(ends), horizon))
-    return baseline.demand(panel)[rows].reshape(-1, horizon)
-
-
-def stacked(errors: Floats) -> Floats:
-    """The weights from 0 that add up to 1 and make the squared error least, leaning to equal ones; [K, E] -> [K]."""
-    covariance = errors @ errors.T / errors.shape[1]
-    size = np.trace(covariance) / len(errors)
-    if not size > 0:
-        return np.full(len(errors), 1 / len(errors))
-    root = np.linalg.cholesky(covariance / size + (_RIDGE + 1e-9) * np.eye(len(errors)))
-    heavy = 1e4  # so that they add up
-    weights, _ = nnls(np.vstack([root.T, np.full(len(errors), heavy)]), np.append(np.zeros(len(errors)), heavy))
-    return weights / weights.sum()
-
-
-def inverse(errors: Floats) -> Floats:
-    """Weights by one over the mean absolute error; [K, E] -> [K]."""
-    size = np.abs(errors).mean(axis=1)
-    if not size.max() > 0:
-        return np.full(len(errors), 1 / len(errors))
-    shares = size.max() / np.maximum(size, 1e-9 * size.max())
-    return shares / shares.sum()

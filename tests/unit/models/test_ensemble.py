@@ -10,7 +10,10 @@ import pytest
 import forecastkit as fk
 from forecastkit.data.synthetic import retail
 from forecastkit.errors import ConfigError, DataError
-from forecastkit.models.ensemble import Ensemble, inverse, past_errors, stacked
+from forecastkit.models._members import fit_where_long_enough, inverse, stacked
+from forecastkit.models.ensemble import Ensemble, EnsembleFitted, past_errors
+from forecastkit.models.historic_mean import HistoricMean
+from forecastkit.models.seasonal_naive import SeasonalNaive
 
 H = 7
 MEMBERS = ("seasonal_naive", "window_average:seasonal=true,window=8", "historic_mean")
@@ -63,7 +66,7 @@ def test_the_median_is_that_of_the_members(panel):
 
 def test_weights_are_found_on_windows_before_the_end_of_training(panel):
     recipe = Ensemble(members=MEMBERS, windows=2)
-    own = recipe._recipes()
+    own = recipe.members_recipes()
     errors = past_errors(own, panel, H, 2)
     first = own[0].fit(panel.cut(panel.lengths - 2 * H), horizon=H).predict(H, levels=(0.5,)).quantiles[..., 0]
     actual = np.stack([panel.series(i)[-2 * H : -H] for i in range(len(panel))])
@@ -83,8 +86,6 @@ def test_series_too_short_for_a_past_window_get_equal_weights(panel):
 
 
 def test_a_member_that_fails_on_a_past_window_does_not_cost_the_fit(panel, monkeypatch):
-    from forecastkit.models.historic_mean import HistoricMean
-
     whole, longest = HistoricMean._fit, int(panel.lengths.max())
 
     def failing(self, train, horizon):
@@ -136,3 +137,35 @@ def test_new_series_are_refused_as_a_member_has_not_seen_them(panel):
 def test_options_that_make_no_sense_are_refused(options, what):
     with pytest.raises(ConfigError, match=what):
         Ensemble(**options)
+
+
+def test_a_series_too_short_for_a_member_is_forecast_by_the_others(panel, monkeypatch):
+    lengths = np.where(np.arange(len(panel)) == 0, 5, panel.lengths)
+    short = panel.cut(lengths)
+    monkeypatch.setattr(SeasonalNaive, "needs", lambda self, train: 20)
+    fitted = Ensemble(members=("seasonal_naive", "historic_mean"), combination="mean").fit(short, horizon=H)
+    alone = fk.create("historic_mean").fit(short).predict(H).mean
+    other = fk.create("seasonal_naive").fit(short.take(np.arange(1, len(short)))).predict(H).mean
+    np.testing.assert_allclose(fitted.predict(H).mean[0], alone[0])
+    np.testing.assert_allclose(fitted.predict(H).mean[1:], (alone[1:] + other) / 2)
+    assert not fitted.failures
+    moved = fitted.update(short)
+    np.testing.assert_array_equal(moved.predict(H).mean, fitted.predict(H).mean)
+
+
+def test_a_series_too_short_for_every_member_has_the_baseline_and_is_named(panel, monkeypatch):
+    short = panel.cut(np.where(np.arange(len(panel)) == 0, 5, panel.lengths))
+    monkeypatch.setattr(SeasonalNaive, "needs", lambda self, train: 20)
+    monkeypatch.setattr(HistoricMean, "needs", lambda self, train: 20)
+    fitted = EnsembleFitted(
+        recipe=(recipe := Ensemble(members=("seasonal_naive", "historic_mean"), combination="mean")),
+        history=short,
+        texts=recipe.members,
+        members=tuple(fit_where_long_enough(own, short, H) for own in recipe.members_recipes()),
+        weights=np.array([0.5, 0.5]),
+    )
+    again = fitted.update(short)
+    assert again.failures == {short.ids[0]: "too short for every member"}
+    plain = fk.create("seasonal_naive", season=short.season)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(again.predict(H).mean[0], plain.fit(short).predict(H).mean[0])

@@ -1,0 +1,284 @@
+"""`auto`: tries models on past windows within a time that you give, and takes the best one or their ensemble."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+
+from forecastkit import baseline, execution, models
+from forecastkit.data.panel import Floats, Ints, Panel
+from forecastkit.errors import ConfigError, DataError, FitError, MissingExtraError
+from forecastkit.forecaster import Fitted, Forecaster
+from forecastkit.models import _members as of
+
+logger = logging.getLogger(__name__)
+
+_SMALLEST_SAMPLE = 64  # series of the first round
+_GROWTH = 4  # times as many in the next one, with half of the candidates
+_TEAM = 4  # candidates of the last round, from which the ensemble is made
+_WORTH = 0.995  # of the best single error, which the ensemble must beat to be taken
+_LATE = "no time for more"
+_INTERMITTENT = 0.5  # share of zeros
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AutoFitted(of.MembersFitted):
+    """What was chosen: one member, or several with their weights.
+
+    reason: why, in a sentence · tried: a row for each candidate, its error in spreads of the series, seconds, and how
+    far it came.
+    """
+
+    reason: str = ""
+    tried: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def choice(self) -> str:
+        return self.reason
+
+    def state(self) -> Any:
+        state = super().state()
+        return type(state)(state.arrays, {**state.values, "reason": self.reason, "tried": list(self.tried)})
+
+    @classmethod
+    def from_state(cls, state: Any, **common: Any) -> Self:
+        return super().from_state(state, reason=state.values["reason"], tried=tuple(state.values["tried"]), **common)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Auto(Forecaster):
+    """For whoever wants a good model and has no time to compare: a backtest inside the fit, with a time limit.
+
+    Candidates are scored on past windows of `horizon` periods by their absolute errors in spreads of the series: first
+    on a sample of series, then the better half on four times as many (successive halving, Jamieson & Talwalkar 2016),
+    until all series are in. The best single one competes with the ensemble of the last four, whose weights are found on
+    one half of the errors and scored on the other. A model of all series is fitted on all of them at once and scored on
+    the sample.
+
+    minutes: after which nothing new is begun; what runs is finished, and then the chosen models are fitted once more.
+    candidates: texts as of `-m`; none lets the panel decide.
+    windows: past windows that count.
+    season: periods in a season of all candidates; None takes the panel's.
+    seed: of the sample, and of the candidates that have one.
+    device: of the candidates that have one.
+
+    >>> Auto(minutes=2).candidates
+    ()
+    """
+
+    name: ClassVar[str] = "auto"
+    fitted_type: ClassVar[type[Fitted]] = AutoFitted
+    uses: ClassVar[Any] = of.USES
+    probabilistic: ClassVar[Any] = of.PROBABILISTIC
+    pooled: ClassVar[Any] = of.POOLED
+    handles_gaps: ClassVar[Any] = of.HANDLES_GAPS
+
+    minutes: float = 5.0
+    candidates: tuple[str, ...] = ()
+    windows: int = 2
+    season: int | None = None
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        baseline.check_season(self.season)
+        if not self.minutes > 0:
+            raise ConfigError(f"minutes must be above 0, not {self.minutes}")
+        if self.windows < 1:
+            raise ConfigError(f"windows must be at least 1, not {self.windows}")
+        if len(set(self.candidates)) < len(self.candidates):
+            raise ConfigError(f"candidates must be different, not {self.candidates}")
+        of.check(self.candidates)
+
+    def members_recipes(self) -> list[Forecaster]:
+        """The recipes of those candidates that are installed here."""
+        return [recipe for text in self.candidates or _ALL if (recipe := self._recipe(text)) is not None]
+
+    def _recipe(self, text: str) -> Forecaster | None:
+        try:
+            return models.create(text, season=self.season, seed=self.seed, device=self.device)
+        except MissingExtraError as error:
+            if self.candidates:
+                raise
+            logger.info("%s is not tried: %s", text, error)
+            return None
+
+    @property
+    def threaded(self) -> bool:
+        """The choice is that for the whole panel, so that it is never fitted in pieces."""
+        return True
+
+    def needs(self, train: Panel) -> int:
+        return min(recipe.needs(train) for recipe in self.members_recipes())
+
+    def _fit(self, train: Panel, horizon: int) -> AutoFitted:
+        texts = self.candidates or fitting(train, self.season or train.season)
+        found = {text: recipe for text in texts if (recipe := self._recipe(text)) is not None}
+        contest = _Contest(train, horizon, self.windows, time.perf_counter() + 60 * self.minutes)
+        runners = [_Runner(text, recipe) for text, recipe in found.items()]
+        chosen, weights, reason = _chosen(contest.run(runners, self.seed))
+        logger.info("%s: %s", self.name, reason)
+        members = tuple(of.fit_where_long_enough(runner.recipe, train, horizon) for runner in chosen)
+        return AutoFitted(
+            recipe=self,
+            history=train,
+            failures=of.uncovered(members, train),
+            texts=tuple(runner.text for runner in chosen),
+            members=members,
+            weights=weights,
+            reason=reason,
+            tried=tuple(runner.row() for runner in runners),
+        )
+
+    @classmethod
+    def examples(cls) -> Iterator[Self]:
+        yield cls(minutes=5.0, candidates=("seasonal_naive", "window_average", "historic_mean"), windows=1)
+
+
+# In the order in which they are tried, the quickest first.
+_ALL = ("seasonal_naive", "sarima", "auto_arima", "theta", "boosted", "gru", "ets")
+_OF_INTERMITTENT = ("historic_mean", "window_average", "theta", "boosted", "gru", "ets")
+
+
+def fitting(train: Panel, season: int) -> tuple[str, ...]:
+    """The candidates for a panel, without what mostly zeros, or the want of a season, make pointless."""
+    values = baseline.demand(train)
+    if np.nanmean(np.where(np.isnan(values), np.nan, values == 0)) > _INTERMITTENT:
+        return _OF_INTERMITTENT
+    if season == 1:
+        return tuple("arima" if text == "sarima" else "naive" if text == "seasonal_naive" else text for text in _ALL)
+    return _ALL
+
+
+@dataclass(eq=False)
+class _Runner:
+    """A candidate in the contest.
+
+    seconds: spent on fitting `fitted` series, in all windows · error: mean absolute one in the last round
+    that it was in · out: why it went · errors: [N, H] on each past window, NaN where not known.
+    """
+
+    text: str
+    recipe: Forecaster
+    seconds: float = 0.0
+    fitted: int = 0
+    error: float = float("inf")
+    out: str = ""
+    errors: dict[int, Floats] = field(default_factory=dict)
+
+    def of(self, sample: Ints) -> Floats:
+        """The errors on a sample, window after window; [W * n, H]."""
+        return np.concatenate([part[sample] for part in self.errors.values()])
+
+    def row(self) -> dict[str, Any]:
+        error = round(self.error, 4) if np.isfinite(self.error) else None
+        return {
+            "model": self.text,
+            "error": error,
+            "series": int(np.any([~np.isnan(part).all(axis=1) for part in self.errors.values()], axis=0).sum()),
+            "seconds": round(self.seconds, 2),
+            "out": self.out,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Contest:
+    """Past windows of a panel, and until when there is time."""
+
+    train: Panel
+    horizon: int
+    windows: int
+    until: float
+
+    def run(self, runners: list[_Runner], seed: int) -> list[_Runner]:
+        """Those of the last round that was finished, the best first."""
+        order = np.random.default_rng(seed).permutation(len(self.train))
+        left, size = list(runners), _SMALLEST_SAMPLE
+        while True:
+            sample = np.sort(order[:size])
+            for runner in left:
+                execution.report(runners.index(runner), len(runners), f"trying {runner.text}")
+                self._extend(runner, sample)
+            here = [runner for runner in left if not runner.out]
+            if not here or (size > _SMALLEST_SAMPLE and any(runner.out == _LATE for runner in left)):
+                return left[:_TEAM]  # as the last round left them, there was no time for this one
+            ranked = self._ranked(here, sample)
+            left = ranked[: max(_TEAM, -(-len(ranked) // 2))]
+            for runner in ranked[len(left) :]:
+                runner.out = f"behind on {len(sample)} series"
+            if size >= len(self.train):
+                return left[:_TEAM]
+            size *= _GROWTH
+
+    def _ranked(self, runners: list[_Runner], sample: Ints) -> list[_Runner]:
+        """By the errors that all of them have on the sample."""
+        together = of.in_all(np.stack([runner.of(sample) for runner in runners]))  # [K, E]
+        for runner, errors in zip(runners, together, strict=True):
+            runner.error = float(np.abs(errors).mean()) if len(errors) else float("inf")
+        return sorted(runners, key=lambda runner: runner.error)
+
+    def _extend(self, runner: _Runner, sample: Ints) -> None:
+        """Score a candidate on what it was not scored on of a sample, on every window, while there is time."""
+        for window in range(self.windows, 0, -1):
+            known = runner.errors.setdefault(window, np.full((len(self.train), self.horizon), np.nan))
+            fresh = np.intersect1d(of.long_enough(self.train, self.horizon, window), sample)
+            fresh = fresh[np.isnan(known[fresh]).all(axis=1)]
+            if runner.out or not len(fresh) or (runner.recipe.pooled and not np.isnan(known).all()):
+                continue
+            if time.perf_counter() + self._expected(runner, len(fresh)) > self.until:
+                runner.out = _LATE
+            else:
+                self._score(runner, window, fresh)
+
+    def _expected(self, runner: _Runner, count: int) -> float:
+        """Seconds for so many series, by what it took so far."""
+        if not runner.fitted:
+            return 0.0
+        return runner.seconds / runner.fitted * (len(self.train) if runner.recipe.pooled else count)
+
+    def _score(self, runner: _Runner, window: int, fresh: Ints) -> None:
+        # A model of all series learns from all of them, however few are looked at.
+        kept = of.long_enough(self.train, self.horizon, window) if runner.recipe.pooled else fresh
+        past = of.before(self.train, kept, window * self.horizon)
+        begun = time.perf_counter()
+        try:
+            member = of.fit_where_long_enough(runner.recipe, past, self.horizon)
+            rows = kept[of.places(member.history, past)]
+            runner.errors[window][rows] = of.errors_after(member, self.train, self.horizon)
+        except (FitError, DataError) as error:
+            runner.out = str(error)
+        runner.seconds += time.perf_counter() - begun
+        runner.fitted += len(kept)
+
+
+def _chosen(scored: list[_Runner]) -> tuple[list[_Runner], Floats, str]:
+    """Who is taken, with which weights, and why."""
+    best = scored[0]
+    alone = [best], np.ones(1)
+    if not np.isfinite(best.error):
+        return *alone, f"{best.text}: no series is long enough for a past window to choose by"
+    together = of.in_all(np.stack([runner.of(np.arange(len(runner.errors[1]))) for runner in scored]))  # [K, E]
+    if len(scored) < 2 or not together.shape[1]:
+        return *alone, f"{best.text}: nothing else was scored"
+    singly, crossed = np.abs(together).mean(axis=1), _crossed(together)
+    said = f"mean absolute error {singly[0]:.4f} spreads, the ensemble of {len(scored)} {crossed:.4f}"
+    if crossed >= _WORTH * singly.min():
+        return *alone, f"{best.text}: {said}"
+    weights = of.stacked(together)
+    return scored, weights, f"the ensemble of {', '.join(r.text for r in scored)}: {said}, {best.text} alone"
+
+
+def _crossed(errors: Floats) -> float:
+    """The mean absolute error of stacking, whose weights come from one half of the errors for the other; [K, E]."""
+    halves = np.array_split(np.arange(errors.shape[1]), 2)
+    if not len(halves[1]):
+        return float("inf")
+    own = [np.abs(of.stacked(errors[:, a]) @ errors[:, b]) for a, b in (halves, halves[::-1])]
+    return float(np.concatenate(own).mean())

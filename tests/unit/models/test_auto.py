@@ -1,0 +1,131 @@
+"""`auto`: what it tries, and what it takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import forecastkit as fk
+from forecastkit.data.panel import Panel
+from forecastkit.data.synthetic import retail
+from forecastkit.errors import ConfigError, FitError, MissingExtraError
+from forecastkit.models import auto
+from forecastkit.models.auto import Auto, fitting
+from forecastkit.models.historic_mean import HistoricMean
+
+H = 7
+WEEKLY = "window_average:seasonal=true,window=8"
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return replace(retail(series=12, periods=140, seed=1).panel.bare(), available=None)
+
+
+def rows_of(fitted):
+    return {row["model"]: row for row in fitted.tried}
+
+
+def test_the_best_candidate_or_its_ensemble_is_taken_and_the_reason_told(panel):
+    fitted = Auto(candidates=("naive", WEEKLY, "historic_mean")).fit(panel, horizon=H)
+    assert max(fitted.shares, key=fitted.shares.get) == WEEKLY
+    assert WEEKLY in fitted.reason
+    errors = {name: row["error"] for name, row in rows_of(fitted).items()}
+    assert errors[WEEKLY] < errors["naive"]
+    assert rows_of(fitted)["naive"]["series"] == len(panel)
+
+
+def test_where_one_is_clearly_best_it_stands_alone():
+    ds = np.datetime64("2024-01-01") + np.arange(140)
+    import pandas as pd
+
+    weekly = np.tile([1.0, 2.0, 3.0, 4.0, 50.0, 60.0, 7.0], 20) + np.random.default_rng(0).normal(0, 0.01, 140)
+    panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": ds, "y": weekly}))
+    fitted = Auto(candidates=("naive", "seasonal_naive")).fit(panel, horizon=H)
+    assert fitted.shares == {"seasonal_naive": 1.0}
+    np.testing.assert_array_equal(fitted.predict(H).mean, fk.create("seasonal_naive").fit(panel).predict(H).mean)
+
+
+def test_half_of_the_candidates_go_on_to_more_series(panel, monkeypatch):
+    monkeypatch.setattr(auto, "_SMALLEST_SAMPLE", 3)
+    monkeypatch.setattr(auto, "_TEAM", 1)
+    tried = rows_of(Auto(candidates=("naive", WEEKLY, "historic_mean", "seasonal_naive")).fit(panel, horizon=H))
+    assert sorted(row["series"] for row in tried.values()) == [3, 3, 12, 12]
+    assert [row["out"] for row in tried.values() if row["series"] == 3] == ["behind on 3 series"] * 2
+
+
+def test_without_time_the_first_candidate_is_taken(panel):
+    fitted = Auto(minutes=1e-9, candidates=("seasonal_naive", "naive")).fit(panel, horizon=H)
+    assert list(fitted.shares) == ["seasonal_naive"]
+    assert {row["out"] for row in fitted.tried} == {"no time for more"}
+
+
+def test_when_time_runs_out_the_last_whole_round_decides(panel, monkeypatch):
+    monkeypatch.setattr(auto, "_SMALLEST_SAMPLE", 3)
+    whole = auto._Contest._expected
+
+    def slow(self, runner, count):
+        return 1e9 if runner.fitted and runner.text == "seasonal_naive" else whole(self, runner, count)
+
+    monkeypatch.setattr(auto._Contest, "_expected", slow)
+    fitted = Auto(candidates=("seasonal_naive", WEEKLY), windows=1).fit(panel, horizon=H)
+    tried = rows_of(fitted)
+    assert tried["seasonal_naive"]["out"] == "no time for more"
+    better = min(tried, key=lambda name: tried[name]["error"])  # on the three series of the first round
+    assert max(fitted.shares, key=fitted.shares.get) == better
+
+
+def test_a_candidate_that_fails_leaves_the_choice_to_the_others(panel, monkeypatch):
+    def failing(self, train, horizon):
+        raise FitError("not today", model="historic_mean")
+
+    monkeypatch.setattr(HistoricMean, "_fit", failing)
+    fitted = Auto(candidates=("historic_mean", WEEKLY, "naive")).fit(panel, horizon=H)
+    assert "not today" in rows_of(fitted)["historic_mean"]["out"]
+    assert "historic_mean" not in fitted.shares
+
+
+def test_series_too_short_for_a_past_window_are_forecast_all_the_same(panel):
+    fitted = Auto(candidates=("seasonal_naive", "naive")).fit(panel.tail(8), horizon=H)
+    assert "no series is long enough" in fitted.reason
+    assert np.isfinite(fitted.predict(H).mean).all()
+
+
+def test_the_panel_decides_the_candidates(panel):
+    assert "seasonal_naive" in fitting(panel, 7)
+    assert {"naive", "arima"} <= set(fitting(panel, 1))
+    rare = replace(panel, values=np.where(np.arange(len(panel.values)) % 10 == 0, panel.values, 0.0))
+    assert "sarima" not in fitting(rare, 7)
+
+
+def test_a_candidate_that_is_not_installed_is_passed_over_unless_asked_for(panel, monkeypatch):
+    whole = auto.models.create
+
+    def create(text, **options):
+        if text == "gru":
+            raise MissingExtraError("gru", "torch")
+        return whole(text, **options)
+
+    monkeypatch.setattr(auto.models, "create", create)
+    assert "gru" not in {recipe.name for recipe in Auto().members_recipes()}
+    with pytest.raises(MissingExtraError):
+        Auto(candidates=("gru", "naive")).fit(panel)
+
+
+def test_what_was_saved_remembers_the_reason(panel, tmp_path):
+    fitted = Auto(candidates=("naive", WEEKLY)).fit(panel, horizon=H)
+    fitted.save(tmp_path / "m")
+    again = fk.load(tmp_path / "m")
+    assert (again.reason, again.tried, again.shares) == (fitted.reason, fitted.tried, fitted.shares)
+    np.testing.assert_array_equal(again.predict(H).mean, fitted.predict(H).mean)
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [({"minutes": 0}, "minutes"), ({"windows": 0}, "windows"), ({"candidates": ("auto",)}, "can't be a member")],
+)
+def test_options_that_make_no_sense_are_refused(options, what):
+    with pytest.raises(ConfigError, match=what):
+        Auto(**options)
