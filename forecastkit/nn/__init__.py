@@ -1,6 +1,6 @@
 """The torch core: one recurrent network, its inputs, its training loop, and the forecaster over them.
 
-From bottom to top: `options` (how to train), `distributions` (of counts and amounts), `plan` (sizes resolved from a panel),
+From bottom to top: `options` (how to train), `distributions` (of counts and amounts), `plan` (sizes from a panel),
 `inputs` (a panel as padded arrays), `windows` (those arrays on a device, and batches gathered by index), `network`,
 `decoding` (further than its head reaches), `training`, `forecaster`.
 """
