@@ -7,6 +7,8 @@ on many paths at once. Jeon & Seong (2022), Robust recurrent network model for i
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from scipy.special import ndtri
@@ -48,10 +50,10 @@ def trained(
 
 def _drawn(network: Network, output: Output, generator: torch.Generator) -> Tensor:
     """Demand at random; [B, H]."""
+    mean, rest = (part.to(generator.device) for part in (output.mean, output.quantiles))
     if (distribution := network.plan.distribution) is not None:
-        return distribution.draw(output.mean, output.quantiles[..., 0], generator)
-    normal = torch.randn(output.mean.shape, generator=generator, device=output.mean.device)
-    return _between(output.quantiles, normal)
+        return distribution.draw(mean, rest[..., 0], generator)
+    return _between(rest, torch.randn(mean.shape, generator=generator, device=generator.device))
 
 
 def paths(network: Network, windows: Windows, horizon: int) -> tuple[Floats, Floats]:
@@ -93,11 +95,17 @@ def _at(network: Network, output: Output, chances: Floats) -> Tensor:
 
 def _between(grid: Tensor, normal: Tensor) -> Tensor:
     """`at_levels` where each step has a level of its own, given as a normal quantile; [B, H, T], [B, H] -> [B, H]."""
-    known = torch.from_numpy(ndtri(np.array(LEVELS))).to(normal)
+    known = _normal_levels(normal.device)
     left = (torch.searchsorted(known, normal.contiguous(), right=True) - 1).clamp(0, len(LEVELS) - 2)
     share = (normal - known[left]) / (known[left + 1] - known[left])
     low, high = (grid.gather(-1, place[..., None])[..., 0] for place in (left, left + 1))
     return low + share * (high - low)
+
+
+@lru_cache
+def _normal_levels(device: torch.device) -> Tensor:
+    """`LEVELS` as normal quantiles; made once, as nothing may come from the host while a step is captured."""
+    return torch.from_numpy(ndtri(np.array(LEVELS))).float().to(device)
 
 
 def quantiles_of(demand: Floats, levels: tuple[float, ...], whole: bool) -> Floats:
