@@ -295,9 +295,7 @@ class Network(nn.Module):
             deviation(batch.y, batch.seen),
         )
 
-    def _distributed(
-        self, distribution: Distribution, head: Tensor, mix: Tensor, batch: Batch, scale: Scale
-    ) -> Output:
+    def _distributed(self, distribution: Distribution, head: Tensor, mix: Tensor, batch: Batch, scale: Scale) -> Output:
         level = masked_mean(batch.y, batch.seen, batch.prior)
         size = self._least(deviation(batch.y, batch.seen), level)
         values = scale.center + scale.spread * (mix + head[..., 0].clamp(-_FAR, _FAR))
