@@ -1,6 +1,6 @@
 """What the options of the networks do on real panels: the last window of each, which no option was chosen on.
 
-python benchmarks/recurrent.py memory      what the recurrent state adds: gru and lstm with and without it
+python benchmarks/recurrent.py memory      what the recurrent state adds: the network with and without it
 python benchmarks/recurrent.py heads       quantiles against distributions, from fast movers to spare parts
 python benchmarks/recurrent.py decoders    all steps at once against a patch at a time, in the same steps and seconds
 """
@@ -50,12 +50,11 @@ def share(now: dict[str, Any], before: dict[str, Any], metric: str) -> str:
 def memory() -> None:
     panels, found, notes = (HOURLY, GROCERY, WEEKLY), [], []
     for panel in panels:
-        for cell in ("gru", "lstm"):
-            control, model = rows(panel, (f"{cell}:memory=False", cell))
-            found += [control, model]
-            adds = ", ".join(share(model, control, metric) for metric in ("mase", "wape", "wql"))
-            notes.append(f"{panel.name}: the state of {cell} changes {adds}")
-    title = "What the recurrent state adds: networks, and the same ones with their state zeroed"
+        control, model = rows(panel, ("gru:memory=False", "gru"))
+        found += [control, model]
+        adds = ", ".join(share(model, control, metric) for metric in ("mase", "wape", "wql"))
+        notes.append(f"{panel.name}: the state changes {adds}")
+    title = "What the recurrent state adds: the network, and the same one with its state zeroed"
     record("memory", title, found, [shell(panel.file, *panel.flags, "-m …") for panel in panels] + notes)
 
 

@@ -11,7 +11,7 @@ scaling and its inverse is in units of the window's own spread: a constant windo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -290,21 +290,21 @@ class Network(nn.Module):
 
     def _output(self, head: Tensor, bases: Tensor, batch: Batch, scale: Scale) -> Output:
         mix = (torch.softmax(head[..., self.own :], -1) * bases).sum(-1, keepdim=True)  # [B, H, 1]
-        if self.plan.distribution is not None:
-            return self._distributed(head, mix[..., 0], batch, scale)
+        if (distribution := self.plan.distribution) is not None:
+            return self._distributed(distribution, head, mix[..., 0], batch, scale)
         parts = [head[..., :2].clamp(-_FAR, _FAR), functional.softplus(head[..., 2 : self.own])]
         found = mix + product(torch.cat(parts, -1), self.from_gaps)  # [B, H, 1 + Q]
         unit, center, spread = (part[..., None] for part in scale)
         found = self._stretch(center + spread * found, unit)
         return Output(found[..., 0], found[..., 1:], deviation(batch.y, batch.seen))
 
-    def _distributed(self, head: Tensor, mix: Tensor, batch: Batch, scale: Scale) -> Output:
+    def _distributed(self, distribution: Distribution, head: Tensor, mix: Tensor, batch: Batch, scale: Scale) -> Output:
         level = masked_mean(batch.y, batch.seen, batch.prior)
         size = self._least(deviation(batch.y, batch.seen), level)
         values = scale.center + scale.spread * (mix + head[..., 0].clamp(-_FAR, _FAR))
         mean = positive(self._stretch(values, scale.unit), size)
         level = level.clamp(min=1 / self.plan.lookback) if self.plan.whole else level
-        dispersion = cast(Distribution, self.plan.distribution).dispersion(head[..., 1], level, size)
+        dispersion = distribution.dispersion(head[..., 1], level, size)
         return Output(mean, dispersion[..., None], size)
 
 
