@@ -95,8 +95,6 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
         console.say("interrupted: what was measured so far")
     for variant, reason in refused.items():
         console.say(f"{variant} left out: {reason}")
-    if flags["plot"]:
-        _draw(rows, flags["plot"])
     if as_json or output != "-":
         found = [row.as_dict() for row in rows]
         console.print_json(
@@ -107,6 +105,8 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
         title = f"{fitted.recipe.name}, {load.scenario}; milliseconds of wall-clock and of CPU"
         cells = [[row.as_dict()[name] for name in _SHOWN] for row in rows]
         console.print_table(_SHOWN, cells, title=title, spare=_SPARE)
+    if flags["plot"]:
+        _draw(rows, flags["plot"])
 
 
 def _actual(model: str, fitted: Fitted, source: str | None) -> Panel | None:

@@ -14,7 +14,6 @@ from forecastkit.errors import ConfigError, MissingExtraError
 ENDINGS = (".svg", ".png", ".pdf")
 _MARKERS = "osD^vP*X<>"
 _FRONT = "0.35"  # a grey
-_LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,11 @@ def _drawn(points: Sequence[Point], title: str, ms: str, error: str) -> Any:
     axes.step([p.ms for p in best], [p.error for p in best], where="post", color=_FRONT, lw=1, ls="--", zorder=1)
     for p in points:
         edge = "black" if p in best else "none"
-        axes.scatter(p.ms, p.error, s=45, color=colours[p.model], marker=markers[p.variant], edgecolor=edge, zorder=4)
-    for p in best:
-        name = f"{p.model}, {p.variant}"
-        axes.annotate(name, (p.ms, p.error), (5, 5), textcoords="offset points", fontsize="small", bbox=_LABEL)
+        axes.scatter(p.ms, p.error, s=45, color=colours[p.model], marker=markers[p.variant], edgecolor=edge, zorder=2)
+    for p in best:  # named below to the left, where by the meaning of a front there is nothing else
+        name, at = f"{p.model}, {p.variant}", (p.ms, p.error)
+        axes.annotate(name, at, (-5, -5), textcoords="offset points", ha="right", va="top", fontsize="small")
+    axes.margins(x=0.28, y=0.1)
     axes.grid(alpha=0.25)
     _explained(axes, colours, markers)
     return figure

@@ -6,7 +6,7 @@ to be forecast, of which only the known covariates are filled in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ _YEARLY = ("day_of_year", "week", "month", "quarter")  # fields that come back o
 _PERIODS = {"minute": 60.0, "day_of_month": 31.0, "day_of_year": 366.0, "week": 53.0, "month": 12.0, "quarter": 4.0}
 _ONE_HOT = {"hour": range(24), "day_of_week": range(7)}
 _HARMONICS = 2
+_AT_ONCE = 2**22  # periods that are laid out at once: what that needs beside its result is ten times as large
+_COLUMNS = ("y", "seen", "known", "past")  # arrays with a column a period
 
 Float32s = NDArray[np.float32]
 
@@ -53,6 +55,9 @@ class Inputs:
 
 def lay_out(panel: Panel, plan: Plan, ahead: int, future: Floats | None = None) -> Inputs:
     """The arrays of `panel` with `ahead` columns after the end, whose known covariates are `future` [N, ahead, K]."""
+    size = max(_AT_ONCE // int(panel.lengths.max()), 1)
+    if len(panel) > size:
+        return _in_blocks(panel, plan, ahead, future, size)
     pad, longest = plan.context, int(panel.lengths.max())
     end = pad + longest
     place = _Place(
@@ -165,3 +170,23 @@ def _encoded(name: str, values: NDArray[Any]) -> Floats:
         return (values[:, None] == np.array(_ONE_HOT[name])).astype(float)
     turns = 2 * np.pi * values[:, None] * np.arange(1, _HARMONICS + 1) / _PERIODS[name]
     return np.concatenate([np.sin(turns), np.cos(turns)], axis=-1)
+
+
+def _in_blocks(panel: Panel, plan: Plan, ahead: int, future: Floats | None, size: int) -> Inputs:
+    """`lay_out` of `size` series at a time, which bounds the memory beside the result."""
+    first, end = int(panel.starts.min()), plan.context + int(panel.lengths.max())
+    whole: dict[str, NDArray[Any]] = {}
+    for k in range(0, len(panel), size):
+        rows = slice(k, k + size)
+        own = np.arange(len(panel))[rows]
+        part = lay_out(panel.take(own), plan, ahead, None if future is None else future[rows])
+        for name in {f.name for f in fields(Inputs)} - {"calendar", "origin", "end"}:
+            array = getattr(part, name)
+            if name not in whole:
+                columns = (end + ahead, *array.shape[2:]) if name in _COLUMNS else array.shape[1:]
+                whole[name] = np.zeros((len(panel), *columns), array.dtype)
+            place = (rows, slice(-array.shape[1], None)) if name in _COLUMNS else rows
+            whole[name][place] = array
+    periods = first + np.arange(int(panel.ends.max()) + 1 + ahead - first)
+    calendar = calendar_features(panel.calendar, periods, plan.yearly)
+    return Inputs(calendar=calendar, origin=panel.ends + 1 - end - first, end=end, **whole)

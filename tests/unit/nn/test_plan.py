@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import torch
 
 from forecastkit.data.calendar import Frequency
 from forecastkit.data.panel import Panel
+from forecastkit.nn import inputs as inputs_module
 from forecastkit.nn.inputs import calendar_features, lay_out
 from forecastkit.nn.network import Output
 from forecastkit.nn.plan import Plan, resolve
@@ -164,3 +165,19 @@ def test_without_torch_the_extra_is_named(name):
     code = f"import sys; sys.modules['torch'] = None; from forecastkit import models; models.load({name!r})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MissingExtraError: torch needs the extra 'torch': pip install 'forecastkit[torch]'" in result.stderr
+
+
+def test_many_series_are_laid_out_in_blocks_as_all_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    lengths, begin = rng.integers(30, 90, 7), pd.Timestamp("2024-01-01")
+    days = [pd.date_range(begin + pd.Timedelta(days=int(100 - n)), periods=n) for n in lengths]
+    frames = [pd.DataFrame({"unique_id": f"s{k}", "ds": ds}) for k, ds in enumerate(days)]
+    rows = pd.concat(frames, ignore_index=True).assign(store="A")
+    rows[["y", "price", "footfall"]] = 1 + rng.random((len(rows), 3))
+    panel = Panel.from_frame(rows, known=["price"], past=["footfall"], static=["store"])
+    plan, future = resolve(panel, 5, None, None, None), 1 + rng.random((7, 5, 1))
+    whole = lay_out(panel, plan, 5, future)
+    monkeypatch.setattr(inputs_module, "_AT_ONCE", 200)  # two series
+    parts = lay_out(panel, plan, 5, future)
+    for f in fields(whole):
+        np.testing.assert_array_equal(getattr(parts, f.name), getattr(whole, f.name), err_msg=f.name)

@@ -1,0 +1,80 @@
+"""What benchmarks beside other libraries make of what they measured. No test looks at how long anything takes."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import forecastkit as fk
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+def entry(networks, library, network, seconds):
+    """One whose n steps cost `seconds(n)`."""
+    return networks.Entry(library, network, "fp32", lambda n: {"cpu_s": [seconds(n)], "wall_s": [2 * seconds(n)]})
+
+
+def test_windows_a_second_leave_out_what_beginning_costs(script):
+    networks = script("networks")
+    entries = [entry(networks, "forecastkit", networks.EQUAL, lambda n: 5 + 0.1 * n)]
+    entries += [entry(networks, "darts", networks.EQUAL, lambda n: 50 + 0.2 * n)]
+    ours, theirs = networks.windows_a_second(entries, 3)
+    assert ours["cpu_s"] == pytest.approx(128 / 0.1)
+    assert theirs["cpu_s"] == pytest.approx(128 / 0.2)
+    assert theirs["wall_s"] == pytest.approx(128 / 0.4)
+    rows = networks.training_rows(entries, [ours, theirs])
+    assert [row["ours_over_this"] for row in rows] == [1, 2]
+
+
+def test_a_call_is_compared_with_our_default_and_with_our_own_of_the_same_size(script):
+    networks = script("networks")
+    costs = {
+        ("forecastkit", networks.DEFAULT): 1.0,
+        ("forecastkit", networks.EQUAL): 2.0,
+        ("darts", networks.EQUAL): 8.0,
+    }
+    entries = [entry(networks, *names, lambda n, s=seconds: s) for names, seconds in costs.items()]
+    case = networks.Case(4, "table")
+    rows = networks.case_rows(case, entries, networks.in_turn(entries, 3, 1, "calls"))
+    assert [row["times_default"] for row in rows] == [1, 2, 8]
+    assert [row["times_same"] for row in rows] == [None, 1, 4]
+    assert [row["series_per_cpu_s"] for row in rows] == [4, 2, 0]
+
+
+class Knowing:
+    """A worker that answers with the last value of a series, one to each side."""
+
+    def ask(self, **question):
+        self.asked = question
+        last = np.array([y[-1] for y in question["series"]])[:, None].repeat(question["horizon"], axis=1)
+        return {"cpu_s": 0.5, "mean": last.tolist(), "quantiles": np.stack([last - 1, last + 1], axis=-1).tolist()}
+
+
+def test_a_rival_is_scored_as_our_own_models_are(script):
+    accuracy = script("accuracy")
+    days = pd.date_range("2024-01-01", periods=40)
+    rng = np.random.default_rng(0)
+    frames = [pd.DataFrame({"unique_id": f"s{k}", "ds": days, "y": rng.random(40)}) for k in range(3)]
+    worker = Knowing()
+    rival = accuracy.Statsforecast(model="AutoETS", season=7, worker=worker)
+    models = {"naive": fk.create("naive"), "rival": rival}
+    report = fk.backtest(fk.Panel.from_frame(pd.concat(frames)), models, horizon=5, windows=2, season=7)
+    own, theirs = (report.forecasts[report.forecasts["model"] == name] for name in models)
+    np.testing.assert_allclose(theirs["mean"].to_numpy(), own["mean"].to_numpy())
+    np.testing.assert_allclose(theirs["q0.9"] - theirs["q0.1"], 2)
+    assert (worker.asked["season"], worker.asked["level"], sum(rival.spent)) == (7, 80, 1.0)
+    work = accuracy.Work("title", "file", 5, 7, 2, ("naive",))
+    found = {row["model"]: row for row in accuracy.rows(report, work, models)}
+    assert found["rival"]["mase"] == found["naive"]["mase"]
+    assert found["rival"]["cpu_s"] == 1.0
