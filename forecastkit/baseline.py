@@ -26,7 +26,10 @@ def demand(history: Panel) -> Floats:
 
 def unseen(history: Panel) -> dict[str, str]:
     """The series without a single observed value, with the reason why nothing can be estimated."""
-    _, seen = compact(demand(history), history.offsets)
+    values = demand(history)
+    if history.lengths.all() and not np.isnan(values).any():
+        return {}
+    _, seen = compact(values, history.offsets)
     return {history.ids[i]: "no observed value, forecast as 0" for i in np.flatnonzero(np.diff(seen) == 0)}
 
 

@@ -65,6 +65,8 @@ class Covariates:
 
     def recoded(self, like: Covariates) -> Covariates:
         """The same columns in the order and with the codes of `like`; `DataError` when one is missing."""
+        if self.names == like.names and self.categories == like.categories:
+            return self
         if missing := [name for name in like.names if name not in self.names]:
             raise DataError(f"the columns {missing} that the model was fitted with are not in this table")
         columns = [self._recoded(name, like.categories.get(name)) for name in like.names]
@@ -262,7 +264,8 @@ class Panel:
         if self.calendar != like.calendar:
             raise DataError(f"this table has {self.calendar.words}, the model was fitted on {like.calendar.words}")
         roles = {role: getattr(self, role).recoded(getattr(like, role)) for role in ("known", "past", "static")}
-        return replace(self, **roles)
+        same = all(getattr(self, role) is block for role, block in roles.items())
+        return self if same else replace(self, **roles)
 
     def extended(self, newer: Panel) -> Panel:
         """The series of `newer`, each with what this panel knows of it before; `newer` counts where both have a period.
@@ -274,6 +277,8 @@ class Panel:
         own = np.array([index.get(name, -1) for name in newer.ids], np.int64)
         # Only what stands before `newer` begins is kept: all of it, some of it, or nothing.
         before = np.where(own < 0, 0, np.clip(newer.starts - self.starts[own], 0, self.lengths[own]))
+        if not before.any() and (self.available is None or newer.available is not None):
+            return newer
         starts = np.where(before > 0, self.starts[own], newer.starts)
         lengths = newer.ends - starts + 1
         offsets = np.concatenate([[0], np.cumsum(lengths)])

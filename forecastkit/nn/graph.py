@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from forecastkit.data.panel import Panel
-from forecastkit.nn.inputs import calendar_features, placed
+from forecastkit.nn.inputs import features_from, means, placed
 from forecastkit.nn.network import LEVELS, Network, at_levels
 from forecastkit.nn.plan import Block, Plan
 from forecastkit.nn.windows import Batch
@@ -55,10 +55,10 @@ def arrays_of(panel: Panel, plan: Plan, demand: Doubles, future: Doubles | None)
         known[:, T:] = future if future is not None else np.nan
     past = placed(panel.past_filled, panel.lengths, T) if plan.past.sizes else np.empty((n, T, 0))
     ahead = panel.ends[:, None] + 1 + np.arange(H)  # [N, H]
-    periods, place = np.unique(ahead, return_inverse=True)
-    calendar = calendar_features(panel.calendar, periods, plan.yearly)[place.reshape(ahead.shape)]
-    seen = np.add.reduceat(~np.isnan(demand), panel.offsets[:-1], dtype=np.int64)
-    usual = np.add.reduceat(np.nan_to_num(demand), panel.offsets[:-1]) / np.maximum(seen, 1)
+    first = int(ahead.min())
+    calendar = features_from(panel.calendar, first, int(ahead.max()) + 1 - first, plan.yearly)[ahead - first]
+    seen = ~np.isnan(demand)
+    usual = means(np.where(seen, demand, 0.0), seen, panel.offsets)
     static = panel.static.values if plan.static.sizes else np.empty((n, 0))
     return Arrays(placed(demand, panel.lengths, T), known, past, np.array(static, float), calendar, usual)
 

@@ -7,6 +7,7 @@ to be forecast, of which only the known covariates are filled in.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,20 +68,21 @@ def lay_out(panel: Panel, plan: Plan, ahead: int, future: Floats | None = None) 
     )
     demand = baseline.demand(panel)
     shift, units = _units(demand, panel.offsets, plan)
-    y = np.nan_to_num((demand - shift[place.owner]) / units[place.owner])
-    prior = np.add.reduceat(y, panel.offsets[:-1]) / np.maximum(_seen(demand, panel.offsets), 1)
+    seen = ~np.isnan(demand)
+    y = np.where(seen, (demand - shift[place.owner]) / units[place.owner], 0.0)
+    prior = means(y, seen, panel.offsets)
     known = place.lay(plan.known.standardised(panel.known_filled)) if plan.known.sizes else place.nothing()
     if future is not None and plan.known.sizes:
         known[:, end:] = plan.known.standardised(future)
     first = int(panel.starts.min())
-    periods = first + np.arange(int(panel.ends.max()) + 1 + ahead - first)
+    calendar = features_from(panel.calendar, first, int(panel.ends.max()) + 1 + ahead - first, plan.yearly)
     return Inputs(
         y=place.lay(y.astype(np.float32)),
-        seen=place.lay(~np.isnan(demand)),
+        seen=place.lay(seen),
         known=known,
         past=place.lay(plan.past.standardised(panel.past_filled)) if plan.past.sizes else place.nothing(),
         static=_static(panel, plan),
-        calendar=calendar_features(panel.calendar, periods, plan.yearly),
+        calendar=calendar.copy(),  # torch wants arrays that it may write to
         origin=panel.ends + 1 - end - first,
         prior=prior.astype(np.float32),
         base=(shift / units).astype(np.float32),
@@ -134,19 +136,29 @@ def _size(demand: Floats, offsets: Ints, centred: bool) -> tuple[Floats, Floats]
 
     The distance is 1 where it is 0; [N], [N].
     """
-    first, lengths = offsets[:-1], np.diff(offsets)
-    largest = np.fmax.reduceat(np.nan_to_num(np.abs(demand)), first)
+    seen, lengths = ~np.isnan(demand), np.diff(offsets)
+    values = np.where(seen, demand, 0.0)
+    largest = np.maximum.reduceat(np.abs(values), offsets[:-1])
     largest = np.where(largest > 0, largest, 1.0)  # so that sums of huge values stay finite, of tiny ones apart from 0
-    count = np.maximum(_seen(demand, offsets), 1)
-    shares = demand / np.repeat(largest, lengths)
-    mean = np.add.reduceat(np.nan_to_num(shares), first) / count if centred else np.zeros(len(count))
-    distance = np.add.reduceat(np.nan_to_num(np.abs(shares - np.repeat(mean, lengths))), first) / count
+    shares = values / np.repeat(largest, lengths)
+    mean = means(shares, seen, offsets) if centred else np.zeros(len(lengths))
+    distance = means(np.where(seen, np.abs(shares - np.repeat(mean, lengths)), 0.0), seen, offsets)
     distance = np.where(distance > 1e-14, distance, 1.0)  # below is the rounding of a constant
     return mean * largest, distance * largest
 
 
-def _seen(demand: Floats, offsets: Ints) -> Ints:
-    return np.add.reduceat(~np.isnan(demand), offsets[:-1], dtype=np.int64)
+def means(values: Floats, seen: NDArray[np.bool_], offsets: Ints) -> Floats:
+    """Mean of each series of `values` [R], which are 0 where not `seen`; 0 where nothing was; [N]."""
+    count = np.add.reduceat(seen, offsets[:-1], dtype=np.int64)
+    return np.asarray(np.add.reduceat(values, offsets[:-1]) / np.maximum(count, 1))
+
+
+@lru_cache(maxsize=64)
+def features_from(calendar: Frequency, first: int, count: int, yearly: bool) -> Float32s:
+    """`calendar_features` of `count` periods from `first` on, kept: forecasts of one day ask for the same ones."""
+    features = calendar_features(calendar, np.arange(first, first + count), yearly)
+    features.flags.writeable = False
+    return features
 
 
 def calendar_features(calendar: Frequency, periods: Ints, yearly: bool) -> Float32s:

@@ -89,9 +89,12 @@ class Predictor:
 
     def __call__(self, arrays: Arrays) -> tuple[Doubles, Doubles]:
         """Mean [B, H] and quantiles [B, H, Q] of `arrays`, in units of demand."""
-        most = self.batch[-1]
-        parts = [self.run(arrays.rows(slice(k, k + most))) for k in range(0, len(arrays.y), most)]
-        mean, quantiles = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        count, most = len(arrays.y), self.batch[-1]
+        if count <= most:
+            mean, quantiles = self.run(arrays)
+        else:
+            parts = [self.run(arrays.rows(slice(k, k + most))) for k in range(0, count, most)]
+            mean, quantiles = map(np.concatenate, zip(*parts, strict=True))
         return mean, np.maximum.accumulate(quantiles, axis=-1)  # against rounding only
 
     def arrays(self, panel: Panel | None = None, future: Any = None) -> Arrays:
