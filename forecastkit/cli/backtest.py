@@ -58,6 +58,7 @@ class Rolling:
     refit: int
     cold: int
     history: int | None
+    calibrate: int
 
     def plan(self, season: int | None) -> Plan:
         from forecastkit.evaluation.splits import Plan
@@ -88,6 +89,8 @@ rolling_options = options.packed(
     click.option("--cold", type=click.IntRange(1), default=4, show_default=True,
                  help="Every so many fits begin afresh, those between from the last window (ARIMA, networks)."),
     click.option("--history", type=click.IntRange(1), help="Periods of training data; all when left out."),
+    click.option("--calibrate", type=click.IntRange(0), default=0, metavar="K", show_default=True,
+                 help="Windows before those, from whose errors intervals are made (also for models without)."),
 )  # fmt: skip
 
 keeping_options = options.packed(

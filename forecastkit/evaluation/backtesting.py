@@ -25,8 +25,9 @@ import numpy as np
 from forecastkit import execution, models, recipes, store
 from forecastkit.data.io import write_atomic
 from forecastkit.data.panel import Floats, Ints, Panel
+from forecastkit.data.screening import screen
 from forecastkit.errors import ConfigError, DataError, FitError, StoreError
-from forecastkit.evaluation import records
+from forecastkit.evaluation import records, segments
 from forecastkit.evaluation.records import Cost, Part
 from forecastkit.evaluation.report import Report
 from forecastkit.evaluation.splits import Plan, Window, left_out, windows
@@ -106,10 +107,12 @@ def backtest(
     levels = tuple(sorted({*map(float, levels), 0.5}))
     folder, keep_alive = _folder(run)
     head = _head(panel, plan, entries, levels, run.name)
-    head["left_out"] = [panel.ids[i] for i in left_out(panel, cuts)]
-    head["cutoffs"] = _cutoffs(panel, cuts)
+    scored = cuts[plan.calibrate :]
+    head["left_out"] = [panel.ids[i] for i in left_out(panel, scored)]
+    head["cutoffs"] = _cutoffs(panel, scored)
     with records.locked(folder):
         records.begin(folder, head, resume=run.resume)
+        records.write_segments(folder, segments.describe(panel, cuts))
         _stage(folder, panel)
         _work_off(folder, _tasks(entries, plan, cuts, len(panel)), run)
         records.finish(folder)
@@ -175,6 +178,7 @@ def _head(
             "freq": panel.freq,
             "fingerprint": panel.fingerprint,
         },
+        "screening": screen(panel),
         "plan": dataclasses.asdict(plan),
         "levels": list(levels),
         "baseline": BASELINE,

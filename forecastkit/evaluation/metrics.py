@@ -58,6 +58,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("coverage", "coverage", "quantiles", pooled=True, best="nominal"),
             Metric("mae", "MAE", "median", pooled=True),
             Metric("rmse", "RMSE", "mean", pooled=True),
+            Metric("width", "interval width", "quantiles", pooled=True),
+            Metric("wis", "WIS", "quantiles", pooled=True),
+            Metric("crps", "CRPS", "quantiles", pooled=True),
         )
     }
 )
@@ -158,6 +161,47 @@ def coverage(y: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
     actual, below, above = (np.asarray(a, float) for a in (y, low, high))
     inside = np.where(np.isnan(below + above), np.nan, (actual >= below) & (actual <= above))
     return _mean(inside, actual)
+
+
+def weighted_interval_score(y: ArrayLike, quantiles: ArrayLike, levels: Sequence[float]) -> Floats:
+    """Mean weighted interval score, in units of demand: width and misses of all central intervals, and of the median.
+
+    Bracher, Ray, Gneiting & Reich (2021), "Evaluating epidemic forecasts in an interval format", PLOS Computational
+    Biology 17. Quantiles stand along the last axis: [..., H], [..., H, Q] -> [...]
+    """
+    return _mean(pinball_sum(y, quantiles, levels, interval_weights(levels)), y)
+
+
+def crps(y: ArrayLike, quantiles: ArrayLike, levels: Sequence[float]) -> Floats:
+    """Mean continuous ranked probability score from quantiles, in units of demand; the more levels, the nearer.
+
+    It is twice the integral of the pinball loss over all levels (Gneiting & Ranjan 2011, "Comparing density forecasts",
+    Journal of Business & Economic Statistics 29); each level stands for those nearest to it. [..., H], [..., H, Q] ->
+    [...]
+    """
+    return _mean(pinball_sum(y, quantiles, levels, crps_weights(levels)), y)
+
+
+def interval_weights(levels: Sequence[float]) -> Floats:
+    """What the pinball loss of each level counts in the weighted interval score; 0 for one that is in no pair. [Q]"""
+    chances = np.array(levels)
+    paired = np.isclose(chances[:, None], 1 - chances).any(axis=1)
+    return paired / max(paired.sum() / 2, 0.5)
+
+
+def crps_weights(levels: Sequence[float]) -> Floats:
+    """What the pinball loss of each level counts in the CRPS; levels increase. [Q]"""
+    chances = np.array(levels)
+    return 2 * np.diff(np.concatenate([[0.0], (chances[1:] + chances[:-1]) / 2, [1.0]]))
+
+
+def pinball_sum(y: ArrayLike, quantiles: ArrayLike, levels: Sequence[float], weights: Floats) -> Floats:
+    """Pinball losses of all levels, weighted; elementwise, [..., H, Q] -> [..., H]."""
+    values = np.asarray(quantiles, float)
+    losses = [
+        w * pinball_terms(y, values[..., k], level) for k, (level, w) in enumerate(zip(levels, weights, strict=True))
+    ]
+    return np.sum(losses, axis=0)
 
 
 def owa(smape_: ArrayLike, mase_: ArrayLike, naive2_smape: ArrayLike, naive2_mase: ArrayLike) -> Floats:

@@ -36,6 +36,7 @@ FORMAT = 1
 PANEL = "panel"
 _HEAD = "backtest.json"
 _PARTS = "parts"
+_SEGMENTS = "series.parquet"
 _ABOUT = b"forecastkit"
 _SAME = ("data", "plan", "levels")  # what a run that goes on must have in common with its beginning
 
@@ -157,6 +158,15 @@ def _lock(handle: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def write_segments(folder: Path, table: pa.Table) -> None:
+    write_atomic(folder / _SEGMENTS, lambda out: pq.write_table(table, out))
+
+
+def read_segments(folder: Path) -> pa.Table:
+    """Traits of the series, one row each; `StoreError` where a run of an older version has none."""
+    return _read(folder / _SEGMENTS, pq.read_table)
 
 
 def part_file(folder: Path, model: str, window: int, chunk: int) -> Path:

@@ -6,16 +6,19 @@ memory at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pyarrow as pa
 
 from forecastkit.errors import ConfigError, closest
-from forecastkit.evaluation import comparison, records, scores
+from forecastkit.evaluation import comparison, conformal, records, scores
 from forecastkit.evaluation.comparison import Comparison
+from forecastkit.evaluation.conformal import Conformal
+from forecastkit.evaluation.records import Part
 from forecastkit.evaluation.scores import SCORES
 
 if TYPE_CHECKING:
@@ -37,13 +40,59 @@ class Report:
 
     folder: Path
     head: dict[str, Any]
+    conformal: Conformal | None = None
     _keep_alive: Any = field(default=None, repr=False, compare=False)
 
     @classmethod
     def read(cls, folder: str | Path, *, keep_alive: Any = None) -> Self:
         """The report of a backtest's folder; raises `StoreError`."""
         place = Path(folder)
-        return cls(place, records.read_head(place), keep_alive)
+        head = records.read_head(place)
+        return cls(place, head, Conformal() if head["plan"].get("calibrate") else None, keep_alive)
+
+    def calibrated(self, how: Conformal | None = None) -> Self:
+        """The same report with intervals made another way, or as the models gave them (None); nothing runs again."""
+        if how is not None and not self._first:
+            raise ConfigError("intervals are calibrated on windows before those scored: run with calibrate=4, say")
+        return replace(self, conformal=how)
+
+    @property
+    def _first(self) -> int:
+        """The first window that is scored; those before are for calibration."""
+        return int(self.head["plan"].get("calibrate", 0))
+
+    def _tables(self, model: str) -> Iterator[pa.Table]:
+        """The forecasts of a model, one table a scored window, counted from 0."""
+        tables = records.tables(self.folder, model)
+        how = self.conformal
+        if how is not None and (how.models is None or model in how.models):
+            lowest = -np.inf if self.head["screening"]["negatives"] else 0.0
+            tables = conformal.calibrated(tables, self.head["levels"], how, self._groups(how.group), lowest)
+        for table in tables:
+            window = table["window"][0].as_py() - self._first if len(table) else -1
+            if window >= 0:
+                place = table.column_names.index("window")
+                yield table.set_column(place, "window", pa.array(np.full(len(table), window, np.int16)))
+
+    def _groups(self, name: str | None) -> dict[str, int] | None:
+        """The number of each series' group."""
+        if name is None:
+            return None
+        segments = self.segments
+        column = segments[_known(name, segments.columns, "grouped")].astype(str)
+        codes = dict(zip(sorted(set(column)), range(len(column)), strict=False))
+        return dict(zip(segments["series"], column.map(codes), strict=True))
+
+    @property
+    def segments(self) -> pd.DataFrame:
+        """Traits of the series: series, demand_class, volume_decile, and the static columns."""
+        return records.read_segments(self.folder).to_pandas()
+
+    def _parts(self, model: str) -> Iterator[Part]:
+        """What the parts of the scored windows say about themselves."""
+        for part in records.parts(self.folder, model):
+            if part.window >= self._first:
+                yield replace(part, window=part.window - self._first)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -56,7 +105,7 @@ class Report:
 
         tables = []
         for model in self.models:
-            for table in records.tables(self.folder, model):
+            for table in self._tables(model):
                 frame = table.drop_columns(["absolute_scale", "squared_scale"]).to_pandas()
                 frame["series"] = frame["series"].astype(str)
                 frame.insert(0, "model", model)
@@ -75,7 +124,7 @@ class Report:
         rows = [
             {"model": part.model, "window": part.window, **vars(part.cost)}
             for model in self.models
-            for part in records.parts(self.folder, model)
+            for part in self._parts(model)
         ]
         frame = pd.DataFrame(rows, columns=["model", "window", "fit_s", "predict_s", "cpu_s", "peak_mb"])
         how = {"fit_s": "sum", "predict_s": "sum", "cpu_s": "sum", "peak_mb": "max"}
@@ -89,33 +138,49 @@ class Report:
         rows = [
             {"model": part.model, "window": part.window, "series": series, "reason": reason}
             for model in self.models
-            for part in records.parts(self.folder, model)
+            for part in self._parts(model)
             for series, reason in part.failures.items()
         ]
         return pd.DataFrame(rows, columns=["model", "window", "series", "reason"])
 
     def scores(self, by: str | Sequence[str] = "model") -> pd.DataFrame:
-        """All metrics for each group: `by` one or more of model, series, window, cutoff, time, step.
+        """All metrics for each group: `by` one or more of model, series, window, cutoff, time, step, and segments.
 
-        `cells` counts the series and windows behind a row.
+        Segments are demand_class, volume_decile and any static column. `cells` counts the series and windows behind a
+        row.
         """
-
         keys = [by] if isinstance(by, str) else list(by)
-        for key in keys:
-            if key not in _GROUPS:
-                raise ConfigError(f"scores can't be grouped by {key!r}{closest(key, _GROUPS)}: {', '.join(_GROUPS)}")
         return scores.ratios(self._sums(keys)).reset_index()
 
     def _sums(self, keys: Sequence[str]) -> pd.DataFrame:
         """Sums of errors, scales and losses for each group of `keys`, file by file."""
         import pandas as pd
 
-        found = [
-            scores.sums(scores.cells(table, model, keys), keys)
-            for model in self.models
-            for table in records.tables(self.folder, model)
-        ]
+        own = [key for key in keys if key not in _GROUPS]
+        traits = self.segments.set_index("series") if own else pd.DataFrame()
+        for key in own:
+            _known(key, (*_GROUPS, *traits.columns), "grouped")
+        found = []
+        for model in self.models:
+            for table in self._tables(model):
+                found.append(scores.sums(scores.cells(_with(table, traits[own]), model, keys), keys))
         return pd.concat(found).groupby(level=list(keys), sort=False).sum(min_count=1) if found else pd.DataFrame()
+
+    def reliability(self) -> pd.DataFrame:
+        """Does a level cover its share? A row a model and level: below, at_most, bin, rows.
+
+        `below` is the share of actuals under the quantile, `at_most` of those on it too: a level is right when it lies
+        between the two, which are apart where demand comes in whole units. `bin` is the share between the level before
+        and this one, half of what lies on a bound on either side: a bar of the PIT histogram, the last up to level 1.
+        """
+        import pandas as pd
+
+        found = [scores.reached(table, model) for model in self.models for table in self._tables(model)]
+        total = pd.concat(found).groupby(["model", "level"], sort=False).sum()
+        shares = total[["below", "at_most"]].div(total["rows"], axis=0)
+        middle = shares.mean(axis=1)
+        shares["bin"] = middle - middle.groupby(level="model", sort=False).shift(fill_value=0.0)
+        return shares.assign(rows=total["rows"]).reset_index()
 
     def confidence(self, *, level: float = comparison.LEVEL, draws: int = comparison.DRAWS) -> pd.DataFrame:
         """Confidence intervals of each model's metrics and skill: model, metric, value, low, high.
@@ -215,6 +280,21 @@ class Report:
             "machine": self.head["machine"],
             "versions": self.head["versions"],
         }
+
+
+def _known(name: str, known: Iterable[str], what: str) -> str:
+    if name not in known:
+        raise ConfigError(f"scores can't be {what} by {name!r}{closest(name, known)}: {', '.join(known)}")
+    return name
+
+
+def _with(table: pa.Table, traits: pd.DataFrame) -> pa.Table:
+    """The table with traits of its series as columns."""
+    series = table["series"].combine_chunks()
+    names, codes = series.dictionary.to_pylist(), series.indices.to_numpy()
+    for key in traits.columns:
+        table = table.append_column(key, pa.array(traits[key].reindex(names).to_numpy()[codes]))
+    return table
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,10 @@ from forecastkit.evaluation import metrics
 from forecastkit.evaluation.comparison import resampled
 
 SCORES = tuple(metrics.METRICS)
-_POOLED = ["rows", "y", "absolute", "signed", "squared", "pinball", "inside"]
+_POOLED = [
+    *("rows", "y", "absolute", "signed", "absolute_mean", "squared"),
+    *("pinball", "wis", "crps", "inside", "width"),
+]
 _MEANS = ["mase", "scaled", "rmsse", "smape", "cells"]
 _CONFIDENCE = ["model", "metric", "value", "low", "high"]
 # What each metric that can be averaged over series is the ratio of.
@@ -36,29 +39,48 @@ def cells(table: pa.Table, model: str, keys: Sequence[str]) -> pd.DataFrame:
     """Sums over each cell of a part: one row for each series, window and group of `keys`."""
     frame = table.to_pandas()
     frame = frame[frame["y"].notna()]
-    levels = [name for name in frame.columns if name[:1] == "q" and name[1:2].isdigit()]
+    names = [name for name in frame.columns if name[:1] == "q" and name[1:2].isdigit()]
     y, mean = frame["y"], frame["mean"]
-    median = frame["q0.5"] if "q0.5" in levels else mean
-    losses = [metrics.pinball_terms(y, frame[q], float(q[1:])) for q in levels]
+    median = frame["q0.5"] if "q0.5" in names else mean
     terms: dict[str, Any] = {
         "rows": 1.0,
         "y": y.abs(),
         "absolute": (median - y).abs(),
         "signed": mean - y,
+        "absolute_mean": (mean - y).abs(),
         "squared": (mean - y) ** 2,
         "relative": metrics.relative_error(y, median),
         "absolute_scale": frame["absolute_scale"],
         "squared_scale": frame["squared_scale"],
-        "pinball": np.mean(losses, axis=0) if losses else np.nan,
-        "inside": (y >= frame[levels[0]]) & (y <= frame[levels[-1]]) if len(levels) > 1 else np.nan,
+        **_of_quantiles(y.to_numpy(), frame[names].to_numpy(), [float(name[1:]) for name in names]),
     }
     groups = frame[["series", "window", *(k for k in keys if k not in ("model", "series", "window"))]]
     groups = groups.assign(model=model)
-    names = list(groups.columns)
-    totals = (
-        groups.assign(**terms).groupby(names, sort=False, observed=True)[list(terms)].sum(min_count=1).reset_index()
-    )
+    by = list(groups.columns)
+    totals = groups.assign(**terms).groupby(by, sort=False, observed=True)[list(terms)].sum(min_count=1).reset_index()
     return totals.assign(series=totals["series"].astype(str))
+
+
+def _of_quantiles(y: Floats, quantiles: Floats, levels: Sequence[float]) -> dict[str, Any]:
+    """The terms that look at quantiles [R, Q], NaN without any."""
+    names = ("pinball", "wis", "crps", "inside", "width")
+    if not levels:
+        return dict.fromkeys(names, np.nan)
+    weights = (np.full(len(levels), 1 / len(levels)), metrics.interval_weights(levels), metrics.crps_weights(levels))
+    losses = [metrics.pinball_sum(y, quantiles, levels, w) for w in weights]
+    low, high = quantiles[:, 0], quantiles[:, -1]
+    outer = [(y >= low) & (y <= high), high - low] if len(levels) > 1 else [np.nan, np.nan]
+    return dict(zip(names, [*losses, *outer], strict=True))
+
+
+def reached(table: pa.Table, model: str) -> pd.DataFrame:
+    """Counts of actuals below and at most at each quantile, level 1 included: model, level, below, at_most, rows."""
+    y = table["y"].to_numpy()
+    names = [name for name in table.column_names if name[:1] == "q" and name[1:2].isdigit()]
+    rows = int(np.isfinite(y).sum())
+    counts = [(float(n[1:]), (y < table[n].to_numpy()).sum(), (y <= table[n].to_numpy()).sum(), rows) for n in names]
+    counts += [(1.0, rows, rows, rows)] if names else []
+    return pd.DataFrame(counts, columns=["level", "below", "at_most", "rows"]).assign(model=model)
 
 
 def sums(cells: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -90,6 +112,9 @@ def ratios(total: pd.DataFrame) -> pd.DataFrame:
         "coverage": total["inside"] / total["rows"],
         "mae": total["absolute"] / total["rows"],
         "rmse": np.sqrt(total["squared"] / total["rows"]),
+        "width": total["width"] / total["rows"],
+        "wis": total["wis"] / total["rows"],
+        "crps": total["crps"] / total["rows"],
         "cells": total["cells"].astype(int),
     }
     return pd.DataFrame(columns)

@@ -27,6 +27,7 @@ class Plan:
     so that a pooled model never sees another series' future; "series" counts back from each one's own end; "auto" is
     calendar where all series end together · refit: fit anew every so many windows, 0 only in the first · history:
     periods of training data (None: all of it, expanding) · season: for metrics and models (None: the frequency's) ·
+    calibrate: windows before those, not scored, whose errors the intervals are made from (0: as the models give them) ·
     cold: a model that can begin a fit from the last window's parameters does so, but every so many fits it begins
     afresh, lest it stays at a poorer optimum (1: always afresh).
     """
@@ -40,13 +41,14 @@ class Plan:
     history: int | None = None
     season: int | None = None
     cold: int = 4
+    calibrate: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "windows", "step", "gap", "refit", "history", "season", "cold"):
+        for name in ("horizon", "windows", "step", "gap", "refit", "history", "season", "cold", "calibrate"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
                 raise ConfigError(f"{name} must be a whole number, not {value!r}")
-        for name, least in (("horizon", 1), ("windows", 1), ("gap", 0), ("refit", 0), ("cold", 1)):
+        for name, least in (("horizon", 1), ("windows", 1), ("gap", 0), ("refit", 0), ("cold", 1), ("calibrate", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, not {getattr(self, name)}")
         for name in ("step", "history", "season"):
@@ -80,15 +82,15 @@ class Window:
 
 
 def windows(panel: Panel, plan: Plan) -> list[Window]:
-    """The windows of a settled plan, the oldest first.
+    """The windows of a settled plan, the oldest first, those to calibrate on before those to score.
 
     A series too short for a window is left out of it; `SeriesTooShortError` when that leaves a window empty.
     """
-    return [_window(panel, plan, k) for k in range(plan.windows)]
+    return [_window(panel, plan, k) for k in range(plan.calibrate + plan.windows)]
 
 
 def _window(panel: Panel, plan: Plan, index: int) -> Window:
-    back = plan.horizon + plan.gap + (plan.windows - 1 - index) * (plan.step or plan.horizon)
+    back = plan.horizon + plan.gap + (plan.calibrate + plan.windows - 1 - index) * (plan.step or plan.horizon)
     if plan.align == "calendar":
         seen = panel.ends.max() - back - panel.starts + 1  # [N] periods up to the common cutoff
         # A series that ended before the first scored period has nothing to compare with.
@@ -99,7 +101,8 @@ def _window(panel: Panel, plan: Plan, index: int) -> Window:
     taking = np.flatnonzero(usable)
     if not len(taking):
         longest = int(np.argmax(panel.lengths))
-        what = f"a backtest of {plan.windows} windows with horizon {plan.horizon}, step {plan.step}, gap {plan.gap}"
+        count = plan.calibrate + plan.windows
+        what = f"a backtest of {count} windows with horizon {plan.horizon}, step {plan.step}, gap {plan.gap}"
         raise SeriesTooShortError(panel.ids[longest], needed=back + 1, found=int(panel.lengths[longest]), what=what)
     return Window(index, taking, seen[taking])
 

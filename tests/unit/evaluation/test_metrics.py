@@ -166,3 +166,34 @@ def _hourly(folder: Path) -> tuple[fk.Panel, np.ndarray]:
 def _reference(folder: Path, panel: fk.Panel) -> pd.DataFrame:
     frame = pd.read_parquet(folder / "m4_hourly_reference_forecasts.parquet")
     return frame.set_index(["unique_id", "step"]).sort_index().loc[list(panel.ids)]
+
+
+def test_the_weighted_interval_score_is_width_and_misses_of_the_intervals() -> None:
+    levels = (0.1, 0.25, 0.5, 0.75, 0.9)
+    quantiles = np.array([[2.0, 3.0, 5.0, 6.0, 9.0]])
+    for y in (0.5, 4.0, 12.0):
+        expected = 0.5 * abs(y - 5)
+        for low, high, alpha in ((2, 9, 0.2), (3, 6, 0.5)):
+            misses = max(low - y, 0) + max(y - high, 0)
+            expected += alpha / 2 * (high - low + 2 / alpha * misses)
+        assert metrics.weighted_interval_score([y], quantiles, levels) == pytest.approx(expected / 2.5)
+
+
+def test_the_crps_of_many_quantiles_is_that_of_the_distribution() -> None:
+    from scipy import stats
+
+    levels = tuple((np.arange(400) + 0.5) / 400)
+    quantiles = stats.norm.ppf(levels)[None]
+    y = 0.7
+    closed = y * (2 * stats.norm.cdf(y) - 1) + 2 * stats.norm.pdf(y) - 1 / np.sqrt(np.pi)
+    assert metrics.crps([y], quantiles, levels) == pytest.approx(closed, abs=1e-3)
+
+
+def test_scores_of_a_backtest_hold_the_interval_metrics_computed_by_hand(weekly_shop: fk.Panel) -> None:
+    levels = (0.1, 0.5, 0.8)
+    report = fk.backtest(weekly_shop, ["seasonal_naive"], horizon=7, levels=levels)
+    rows, found = report.forecasts, report.scores().iloc[0]
+    y, quantiles = rows["y"].to_numpy(), rows[["q0.1", "q0.5", "q0.8"]].to_numpy()
+    assert found["wis"] == pytest.approx(metrics.weighted_interval_score(y, quantiles, levels))
+    assert found["crps"] == pytest.approx(metrics.crps(y, quantiles, levels))
+    assert found["width"] == pytest.approx((quantiles[:, 2] - quantiles[:, 0]).mean())
