@@ -10,11 +10,12 @@ import traceback
 import click
 
 from forecastkit import __version__, errors
-from forecastkit.cli import backtest, bench, check, datasets, export, fit, forecast, models
+from forecastkit.cli import backtest, bench, check, datasets, export, fit, forecast, models, tune
 
 COMMANDS = (
     check.command,
     backtest.command,
+    tune.command,
     fit.command,
     forecast.command,
     export.command,

@@ -69,20 +69,25 @@ class Keeping:
     jobs: int
 
 
-rolling_options = options.packed(
-    Rolling,
-    "rolling",
-    click.option("-h", "--horizon", type=click.IntRange(1), required=True, help="Periods to forecast and score."),
-    click.option("-w", "--windows", type=click.IntRange(1), default=1, show_default=True, help="Cutoffs to try."),
-    click.option("--step", type=click.IntRange(1), help="Periods between cutoffs; the horizon when left out."),
-    click.option("--gap", type=click.IntRange(0), default=0, show_default=True, help="Lead time before scoring."),
-    click.option("--align", type=click.Choice(["auto", "series", "calendar"]), default="auto", show_default=True,
-                 help="One cutoff for all (calendar), or counted back from each series' own end."),
-    click.option("--refit", type=options.Refit(), default="always", show_default=True, help="How often to fit anew."),
-    click.option("--cold", type=click.IntRange(1), default=4, show_default=True,
-                 help="Every so many fits begin afresh, those between from the last window (ARIMA, networks)."),
-    click.option("--history", type=click.IntRange(1), help="Periods of training data; all when left out."),
-)  # fmt: skip
+def rolling_options(windows: int) -> options.Decorator:
+    """The flags of a plan, with so many windows by default."""
+    return options.packed(
+        Rolling,
+        "rolling",
+        click.option("-h", "--horizon", type=click.IntRange(1), required=True, help="Periods to forecast and score."),
+        click.option("-w", "--windows", type=click.IntRange(1), default=windows, show_default=True,
+                     help="Cutoffs to try."),
+        click.option("--step", type=click.IntRange(1), help="Periods between cutoffs; the horizon when left out."),
+        click.option("--gap", type=click.IntRange(0), default=0, show_default=True, help="Lead time before scoring."),
+        click.option("--align", type=click.Choice(["auto", "series", "calendar"]), default="auto", show_default=True,
+                     help="One cutoff for all (calendar), or counted back from each series' own end."),
+        click.option("--refit", type=options.Refit(), default="always", show_default=True,
+                     help="How often to fit anew."),
+        click.option("--cold", type=click.IntRange(1), default=4, show_default=True,
+                     help="Every so many fits begin afresh, those between from the last window (ARIMA, networks)."),
+        click.option("--history", type=click.IntRange(1), help="Periods of training data; all when left out."),
+    )  # fmt: skip
+
 
 keeping_options = options.packed(
     Keeping,
@@ -98,7 +103,7 @@ keeping_options = options.packed(
 @click.argument("data")
 @click.option("-m", "--model", "wanted", multiple=True, metavar="MODEL", help="gru or gru:hidden=64; repeatable.")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N series, drawn with --seed: a quick look.")
-@rolling_options
+@rolling_options(windows=1)
 @options.table_options
 @options.making_options
 @options.levels_option
@@ -119,7 +124,7 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     table: Table = packs["table"]
     making: Making = packs["making"]
     levels: tuple[float, ...] = packs["levels"]
-    panel = _sampled(table.read(data), sample, making.seed)
+    panel = sampled(table.read(data), sample, making.seed)
     plan = packs["rolling"].plan(making.season)
     entries = _recipes(wanted, making, panel)
     keeping: Keeping = packs["keeping"]
@@ -137,7 +142,7 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sampled(panel: Panel, count: int | None, seed: int) -> Panel:
+def sampled(panel: Panel, count: int | None, seed: int) -> Panel:
     if count is None or count >= len(panel):
         return panel
     import numpy as np

@@ -161,7 +161,7 @@ class Report:
             "plan": plan | {"align": self.head["plan"]["align"], "cutoffs": self.head["cutoffs"]},
             "levels": self.head["levels"],
             "baseline": self.head["baseline"],
-            "leaderboard": [{k: _plain(v) for k, v in row.items()} for row in self.leaderboard().to_dict("records")],
+            "leaderboard": [{k: plain(v) for k, v in row.items()} for row in self.leaderboard().to_dict("records")],
             "left_out": self.head["left_out"],
             "failures": self.failures.to_dict("records"),
             "machine": self.head["machine"],
@@ -169,7 +169,8 @@ class Report:
         }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON has it: None for a number that is not finite."""
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
