@@ -14,6 +14,7 @@ import click
 
 from forecastkit.cli import console, options
 from forecastkit.cli.options import Making, Table
+from forecastkit.cli.tracking import Tracking, about, delivered, tracking_options
 from forecastkit.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ keeping_options = options.packed(
 @options.making_options
 @options.levels_option
 @keeping_options
+@tracking_options
 @options.json_option
 @options.config_option
 def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> None:
@@ -132,13 +134,16 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     if not keeping.output and not keeping.resume:
         records.discard(folder)  # what an interrupted run left and nobody wants to go on with
     report = _run(panel, entries, plan, levels, replace(keeping, output=str(folder)), data)
+    recorded = False
     try:
+        tracking: Tracking = packs["tracking"]
+        recorded = not tracking.track or _record(report, entries, tracking, about(panel, plan, data, making.seed))
         if as_json:
             console.print_json(report.summary())
         else:
             _show(report)
     finally:
-        if not keeping.output:
+        if recorded and not keeping.output:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -187,6 +192,18 @@ def _run(
             console.say(f"what was finished is kept in {keeping.output}: the same command with --resume goes on")
             raise
     return report
+
+
+def _record(report: Report, entries: dict[str, Forecaster], tracking: Tracking, tags: dict[str, Any]) -> bool:
+    """Send the results to where runs are tracked; False when they wait on disk to be sent."""
+    from forecastkit.tracking.records import Entry, Record, params_of
+
+    runs = tuple(Entry(label, params_of(recipe)) for label, recipe in entries.items())
+    files = tuple(name for name in ("backtest.json", "report.html") if (report.folder / name).exists())
+    return (
+        delivered(report.folder, Record(str(tracking.track), "backtest", runs, tags, files), tracking.tracking)
+        is not None
+    )
 
 
 def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple[float, ...]) -> Path:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
+import uuid
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,11 +16,13 @@ import click
 from forecastkit.cli import console, options
 from forecastkit.cli.backtest import rolling_options, sampled
 from forecastkit.cli.options import Making, Table
+from forecastkit.cli.tracking import Tracking, about, delivered, origin, tracking_options
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
     from forecastkit.evaluation.splits import Plan
     from forecastkit.forecaster import Forecaster
+    from forecastkit.tracking.records import Entry
     from forecastkit.tuning import Search, Tuned
 
 _COLUMNS = ("model", "trials", "by", "defaults", "tuned", "gain_%", "low_%", "high_%", "recipe")
@@ -95,13 +101,15 @@ searching_options = options.packed(
 @options.table_options
 @options.making_options
 @searching_options
+@tracking_options
 @options.json_option
 @options.config_option
 def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> None:
     """Search the hyperparameters of each model by backtests of DATA, and print what was best.
 
     The gain over the defaults is measured on the last windows (--holdout), which the search never sees; its interval
-    covers 95 %. Ctrl-C keeps what was done, and the same command with --resume goes on.
+    covers 95 %. Ctrl-C keeps what was done, and the same command with --resume goes on. With --track NAME
+    the best model, fitted on all of DATA, becomes challenger of the registered model NAME.
 
     \b
     Example: forecastkit tune dataset:demo -m theta --horizon 7 --windows 2 --trials 3 --sample 5
@@ -115,6 +123,10 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     for text in wanted:
         found[text] = _tuned(panel, making.recipe(text, panel), plan, searching.search(making.seed))
         console.say(found[text].verdict)
+    tracking: Tracking = packs["tracking"]
+    if tracking.track:
+        tags = about(panel, plan, data, making.seed)
+        _record(panel, found, tracking, tags, origin(data, table, sample, making.seed))
     if as_json:
         console.print_json({text: summary(tuned) for text, tuned in found.items()})
     else:
@@ -146,6 +158,42 @@ def _placed(search: Search, panel: Panel, recipe: Forecaster, plan: Plan) -> Sea
     if not search.resume:
         delete(place, name)
     return replace(search, name=name, storage=place)
+
+
+def _record(
+    panel: Panel, found: dict[str, Tuned], tracking: Tracking, tags: dict[str, Any], source: dict[str, Any]
+) -> None:
+    """Lay everything down in a folder, then send it: a run a model, and the best one as a version."""
+    from forecastkit import recipes
+    from forecastkit.store import save
+    from forecastkit.tracking.records import Challenger, Record
+
+    folder = Path(".forecastkit") / "runs" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+    runs = tuple(_entry(folder, str(k), text, tuned) for k, (text, tuned) in enumerate(found.items()))
+    # The one with the least error on the windows of the search: the untouched ones judge, they don't choose.
+    best = min(found.values(), key=lambda tuned: tuned.scores["tuned"])
+    plan = best.report.head["plan"]
+    console.say(f"fitting {recipes.label(best.recipe)} on all of the data")
+    save(best.recipe.fit(panel, horizon=plan["gap"] + plan["horizon"]), folder / "model")
+    known = {"forecastkit.model": recipes.label(best.recipe), "forecastkit.fingerprint": panel.fingerprint, **source}
+    known["forecastkit.plan"] = json.dumps({k: plan[k] for k in ("horizon", "windows", "step", "gap", "season")})
+    name = str(tracking.track)
+    record = Record(name, "tune", runs, tags, (), Challenger(name, "model", plan["horizon"], known))
+    if delivered(folder, record, tracking.tracking) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _entry(folder: Path, place: str, text: str, tuned: Tuned) -> Entry:
+    from forecastkit.data.io import write_atomic
+    from forecastkit.tracking.records import Entry, params_of
+
+    shutil.copytree(tuned.report.folder, folder / place / "report")
+    write_atomic(folder / place / "tune.json", lambda out: out.write(json.dumps(summary(tuned), indent=1).encode()))
+    metrics = {f"search.{name}": score for name, score in tuned.scores.items()}
+    metrics |= {"gain": tuned.gain.value, "gain.low": tuned.gain.low, "gain.high": tuned.gain.high}
+    trials = {"trial": [float(row["score"]) for row in tuned.trials]}
+    files = (f"{place}/tune.json",)
+    return Entry("tuned", params_of(tuned.recipe), f"{place}/report", text, metrics, trials, files)
 
 
 def _line(text: str, tuned: Tuned) -> list[Any]:

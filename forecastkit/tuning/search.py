@@ -18,11 +18,11 @@ from forecastkit import execution, models, recipes
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError
 from forecastkit.evaluation.backtesting import Run, backtest
+from forecastkit.evaluation.gain import Gain, gain
 from forecastkit.evaluation.report import Report
 from forecastkit.evaluation.splits import Plan, windows
 from forecastkit.forecaster import Forecaster, as_panel
 from forecastkit.tuning import studies
-from forecastkit.tuning.gain import Gain, gain
 from forecastkit.tuning.objective import Objective
 from forecastkit.tuning.space import Space
 

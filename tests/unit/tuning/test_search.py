@@ -12,10 +12,10 @@ import pytest
 from forecastkit import backtest
 from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import ConfigError, FitError, SeriesTooShortError
+from forecastkit.evaluation.gain import gain
 from forecastkit.evaluation.splits import Plan, windows
 from forecastkit.forecaster import Fitted, Forecaster, Trial
 from forecastkit.tuning import Search, search, tune
-from forecastkit.tuning.gain import gain
 
 PLAN = Plan(horizon=7, windows=3)
 
