@@ -11,6 +11,7 @@ The package is a house with floors, and imports only go down::
     models       models, create, load, save     one file a model
     evaluation   backtest, Report               how good, and how fast
     testing                                     the contract, for models of your own
+    tuning       tune                           hyperparameters, by backtests (Optuna)
     cli                                         the command `forecastkit`
 
     >>> import forecastkit as fk
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from forecastkit.models import create
     from forecastkit.models import restore as load
     from forecastkit.store import save
+    from forecastkit.tuning.search import tune
 
 __version__ = "0.1.0"
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "models",
     "read",
     "save",
+    "tune",
 ]
 
 _HOMES = {
@@ -73,6 +76,7 @@ _HOMES = {
     "models": ("models", ""),
     "read": ("data.io", "read"),
     "save": ("store", "save"),
+    "tune": ("tuning.search", "tune"),
 }
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

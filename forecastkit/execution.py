@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import threading
@@ -168,6 +169,36 @@ def run(task: Callable[[T], R], items: Sequence[T], *, jobs: int = 1, executor: 
         if rest := items[done:]:
             with _pool(min(jobs, len(rest))) as pool:
                 yield from _collected(pool, task, rest)
+
+
+def crew(task: Callable[[int], None], count: int, tick: Callable[[], None] | None = None) -> list[int]:
+    """`task(k)` in `count` processes that don't need each other: one that is killed leaves the others at work.
+
+    Returns their exit codes; `tick` is called once a second meanwhile.
+    """
+    context = multiprocessing.get_context("spawn")
+    members = [context.Process(target=_member, args=(task, k)) for k in range(count)]
+    with _uninterrupted():
+        for member in members:
+            member.start()
+    try:
+        while any(member.is_alive() for member in members):
+            multiprocessing.connection.wait([member.sentinel for member in members if member.is_alive()], timeout=1.0)
+            if tick is not None:
+                tick()
+    except BaseException:
+        for member in members:
+            member.terminate()
+        raise
+    finally:
+        for member in members:
+            member.join()
+    return [member.exitcode or 0 for member in members]
+
+
+def _member(task: Callable[[int], None], number: int) -> None:
+    _worker()
+    task(number)
 
 
 @contextmanager

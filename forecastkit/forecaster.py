@@ -142,7 +142,11 @@ class Forecaster(ABC):
 
     @classmethod
     def suggest(cls, trial: Trial) -> Self:
-        """A recipe from the search space of a tuner; the default space has one point, the defaults."""
+        """A recipe from the search space of a tuner; the default space has one point, the defaults.
+
+        A parameter is called as the option is written (`training.lr`, `order.0` for the first of a tuple), and the
+        space holds the defaults: so a search can begin with them.
+        """
         return cls()
 
 

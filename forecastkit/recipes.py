@@ -141,6 +141,14 @@ def _words(hint: Any) -> str:
     return names.get(hint, str(hint).replace("typing.", ""))
 
 
+def option(recipe: Any, path: str) -> Any:
+    """The value of an option by its dotted name: `training.lr`, or `order.0` for the first of a tuple."""
+    value = recipe
+    for step in path.split("."):
+        value = value[int(step)] if step.isdigit() else getattr(value, step)
+    return value
+
+
 def label(recipe: Any) -> str:
     """The shortest text that `parse` and `build` turn into `recipe` again: only what differs from the defaults."""
     parts = list(_differences(recipe))

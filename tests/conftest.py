@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from forecastkit.data.panel import Panel
 
 ROOT = Path(__file__).parent.parent
+# Before MLflow is imported, which reads them then: nothing is sent anywhere, and no bars.
+os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,23 @@ def weekly_shop() -> Panel:
         y = (k + 1) * (20 + 6 * np.sin(2 * np.pi * days.day_of_week / 7)) + rng.normal(0, 1.5, length)
         frames.append(pd.DataFrame({"unique_id": f"shop {k}", "ds": days, "y": y}))
     return Panel.from_frame(pd.concat(frames))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of an MLflow store without runs; made once, as its migrations take seconds."""
+    pytest.importorskip("mlflow")
+    from forecastkit.tracking.place import Place
+
+    home = tmp_path_factory.mktemp("mlflow")
+    assert Place.at(home=home).client is not None
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def home(empty_store: Path, tmp_path: Path) -> Path:
+    """The folder .forecastkit with an empty store."""
+    folder = tmp_path / ".forecastkit"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return folder

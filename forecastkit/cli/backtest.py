@@ -15,6 +15,7 @@ import click
 
 from forecastkit.cli import console, options
 from forecastkit.cli.options import Making, Table
+from forecastkit.cli.tracking import Tracking, about, delivered, tracking_options
 from forecastkit.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Rolling:
     refit: int
     cold: int
     history: int | None
-    calibrate: int
+    calibrate: int = 0
 
     def plan(self, season: int | None) -> Plan:
         from forecastkit.evaluation.splits import Plan
@@ -76,22 +77,35 @@ class Keeping:
     jobs: int
 
 
-rolling_options = options.packed(
-    Rolling,
-    "rolling",
-    click.option("-h", "--horizon", type=click.IntRange(1), required=True, help="Periods to forecast and score."),
-    click.option("-w", "--windows", type=click.IntRange(1), default=1, show_default=True, help="Cutoffs to try."),
-    click.option("--step", type=click.IntRange(1), help="Periods between cutoffs; the horizon when left out."),
-    click.option("--gap", type=click.IntRange(0), default=0, show_default=True, help="Lead time before scoring."),
-    click.option("--align", type=click.Choice(["auto", "series", "calendar"]), default="auto", show_default=True,
-                 help="One cutoff for all (calendar), or counted back from each series' own end."),
-    click.option("--refit", type=options.Refit(), default="always", show_default=True, help="How often to fit anew."),
-    click.option("--cold", type=click.IntRange(1), default=4, show_default=True,
-                 help="Every so many fits begin afresh, those between from the last window (ARIMA, networks)."),
-    click.option("--history", type=click.IntRange(1), help="Periods of training data; all when left out."),
-    click.option("--calibrate", type=click.IntRange(0), default=0, metavar="K", show_default=True,
-                 help="Windows before those, from whose errors intervals are made (also for models without)."),
-)  # fmt: skip
+def rolling_options(windows: int, *more: options.Decorator) -> options.Decorator:
+    """The flags of a plan, with so many windows by default, and what a command has besides."""
+    return options.packed(
+        Rolling,
+        "rolling",
+        click.option("-h", "--horizon", type=click.IntRange(1), required=True, help="Periods to forecast and score."),
+        click.option("-w", "--windows", type=click.IntRange(1), default=windows, show_default=True,
+                     help="Cutoffs to try."),
+        click.option("--step", type=click.IntRange(1), help="Periods between cutoffs; the horizon when left out."),
+        click.option("--gap", type=click.IntRange(0), default=0, show_default=True, help="Lead time before scoring."),
+        click.option("--align", type=click.Choice(["auto", "series", "calendar"]), default="auto", show_default=True,
+                     help="One cutoff for all (calendar), or counted back from each series' own end."),
+        click.option("--refit", type=options.Refit(), default="always", show_default=True,
+                     help="How often to fit anew."),
+        click.option("--cold", type=click.IntRange(1), default=4, show_default=True,
+                     help="Every so many fits begin afresh, those between from the last window (ARIMA, networks)."),
+        click.option("--history", type=click.IntRange(1), help="Periods of training data; all when left out."),
+        *more,
+    )  # fmt: skip
+
+
+calibrate_option = click.option(
+    "--calibrate",
+    type=click.IntRange(0),
+    default=0,
+    metavar="K",
+    show_default=True,
+    help="Windows before those, from whose errors intervals are made (also for models without).",
+)
 
 keeping_options = options.packed(
     Keeping,
@@ -107,11 +121,12 @@ keeping_options = options.packed(
 @click.argument("data")
 @click.option("-m", "--model", "wanted", multiple=True, metavar="MODEL", help="gru or gru:hidden=64; repeatable.")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N series, drawn with --seed: a quick look.")
-@rolling_options
+@rolling_options(1, calibrate_option)
 @options.table_options
 @options.making_options
 @options.levels_option
 @keeping_options
+@tracking_options
 @options.json_option
 @options.config_option
 def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> None:
@@ -128,7 +143,7 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     table: Table = packs["table"]
     making: Making = packs["making"]
     levels: tuple[float, ...] = packs["levels"]
-    panel = _sampled(table.read(data), sample, making.seed)
+    panel = sampled(table.read(data), sample, making.seed)
     plan = packs["rolling"].plan(making.season)
     entries = _recipes(wanted, making, panel)
     keeping: Keeping = packs["keeping"]
@@ -136,17 +151,20 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     if not keeping.output and not keeping.resume:
         records.discard(folder)  # what an interrupted run left and nobody wants to go on with
     report = _run(panel, entries, plan, levels, replace(keeping, output=str(folder)), data)
+    recorded = False
     try:
+        tracking: Tracking = packs["tracking"]
+        recorded = not tracking.track or _record(report, entries, tracking, about(panel, plan, data, making.seed))
         if as_json:
             console.print_json(report.summary())
         else:
             _show(report)
     finally:
-        if not keeping.output:
+        if recorded and not keeping.output:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sampled(panel: Panel, count: int | None, seed: int) -> Panel:
+def sampled(panel: Panel, count: int | None, seed: int) -> Panel:
     if count is None or count >= len(panel):
         return panel
     import numpy as np
@@ -191,6 +209,18 @@ def _run(
             console.say(f"what was finished is kept in {keeping.output}: the same command with --resume goes on")
             raise
     return report
+
+
+def _record(report: Report, entries: dict[str, Forecaster], tracking: Tracking, tags: dict[str, Any]) -> bool:
+    """Send the results to where runs are tracked; False when they wait on disk to be sent."""
+    from forecastkit.tracking.records import Entry, Record, params_of
+
+    runs = tuple(Entry(label, params_of(recipe)) for label, recipe in entries.items())
+    files = tuple(name for name in ("backtest.json", "report.html") if (report.folder / name).exists())
+    return (
+        delivered(report.folder, Record(str(tracking.track), "backtest", runs, tags, files), tracking.tracking)
+        is not None
+    )
 
 
 def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple[float, ...]) -> Path:

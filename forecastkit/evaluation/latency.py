@@ -436,6 +436,14 @@ def select_variant(fitted: Fitted, *, p99_ms: float, batch: int = 1, seconds: fl
     return Choice(best, best or nearest, rows, refused)
 
 
+def p95_ms(fitted: Fitted, horizon: int) -> float:
+    """Milliseconds within which 95 of 100 calls for one series are answered, from memory to arrays."""
+    load = Load(seconds=0.3, horizon=horizon, calls=40)
+    chosen, _ = subjects(fitted, load, ("panel",), 1)
+    (row,) = measure(chosen, load, len(fitted.history))
+    return row.p95_ms
+
+
 def import_seconds(model: str) -> float:
     """Seconds that a fresh Python needs to import a model and what is under it."""
     import subprocess

@@ -61,7 +61,7 @@ class Report:
         """The first window that is scored; those before are for calibration."""
         return int(self.head["plan"].get("calibrate", 0))
 
-    def _tables(self, model: str) -> Iterator[pa.Table]:
+    def tables(self, model: str) -> Iterator[pa.Table]:
         """The forecasts of a model, one table a scored window, counted from 0."""
         tables = records.tables(self.folder, model)
         how = self.conformal
@@ -105,7 +105,7 @@ class Report:
 
         tables = []
         for model in self.models:
-            for table in self._tables(model):
+            for table in self.tables(model):
                 frame = table.drop_columns(["absolute_scale", "squared_scale"]).to_pandas()
                 frame["series"] = frame["series"].astype(str)
                 frame.insert(0, "model", model)
@@ -162,7 +162,7 @@ class Report:
             _known(key, (*_GROUPS, *traits.columns), "grouped")
         found = []
         for model in self.models:
-            for table in self._tables(model):
+            for table in self.tables(model):
                 found.append(scores.sums(scores.cells(_with(table, traits[own]), model, keys), keys))
         return pd.concat(found).groupby(level=list(keys), sort=False).sum(min_count=1) if found else pd.DataFrame()
 
@@ -175,7 +175,7 @@ class Report:
         """
         import pandas as pd
 
-        found = [scores.reached(table, model) for model in self.models for table in self._tables(model)]
+        found = [scores.reached(table, model) for model in self.models for table in self.tables(model)]
         total = pd.concat(found).groupby(["model", "level"], sort=False).sum()
         shares = total[["below", "at_most"]].div(total["rows"], axis=0)
         middle = shares.mean(axis=1)
@@ -274,7 +274,7 @@ class Report:
             "plan": plan | {"align": self.head["plan"]["align"], "cutoffs": self.head["cutoffs"]},
             "levels": self.head["levels"],
             "baseline": self.head["baseline"],
-            "leaderboard": [{k: _plain(v) for k, v in row.items()} for row in self.leaderboard().to_dict("records")],
+            "leaderboard": [{k: plain(v) for k, v in row.items()} for row in self.leaderboard().to_dict("records")],
             "left_out": self.head["left_out"],
             "failures": self.failures.to_dict("records"),
             "machine": self.head["machine"],
@@ -297,5 +297,6 @@ def _with(table: pa.Table, traits: pd.DataFrame) -> pa.Table:
     return table
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON has it: None for a number that is not finite."""
     return None if isinstance(value, float) and not np.isfinite(value) else value

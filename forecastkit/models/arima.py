@@ -52,5 +52,5 @@ class ARIMA(FixedOrder):
 
     @classmethod
     def suggest(cls, trial: Trial) -> Self:
-        order = (trial.suggest_int("p", 0, 3), trial.suggest_int("d", 0, 1), trial.suggest_int("q", 0, 3))
-        return cls(order=order)
+        p, d, q = (trial.suggest_int(f"order.{k}", 0, most) for k, most in enumerate((3, 1, 3)))
+        return cls(order=(p, d, q), trend=trial.suggest_categorical("trend", (None, "n", "c")))

@@ -142,6 +142,9 @@ class AutoARIMA(ArimaForecaster):
 
     @classmethod
     def suggest(cls, trial: Trial) -> Self:
-        criterion = trial.suggest_categorical("criterion", ("aicc", "bic"))
-        test = trial.suggest_categorical("seasonal_test", tuple(_TESTS))
-        return cls(criterion=criterion, seasonal_test=test)
+        return cls(
+            criterion=trial.suggest_categorical("criterion", tuple(_CRITERIA)),
+            seasonal_test=trial.suggest_categorical("seasonal_test", tuple(_TESTS)),
+            fourier=trial.suggest_categorical("fourier", (None, 0, 2, 4)),
+            boxcox=trial.suggest_categorical("boxcox", (None, "auto")),
+        )

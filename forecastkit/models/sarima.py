@@ -12,6 +12,7 @@ from forecastkit.errors import ConfigError
 from forecastkit.forecaster import Trial
 
 _USUAL = (0, 1, 1)
+_SEASONAL = ("000", "100", "001", "101", "010", "110", "011", "111")  # orders that a tuner tries, digit by digit
 
 
 @final
@@ -68,6 +69,8 @@ class SARIMA(FixedOrder):
 
     @classmethod
     def suggest(cls, trial: Trial) -> Self:
-        order = (trial.suggest_int("p", 0, 2), trial.suggest_int("d", 0, 1), trial.suggest_int("q", 0, 2))
-        seasonal = (trial.suggest_int("P", 0, 1), trial.suggest_int("D", 0, 1), trial.suggest_int("Q", 0, 1))
-        return cls(order=order, seasonal_order=seasonal)
+        p, d, q = (trial.suggest_int(f"order.{k}", 0, most) for k, most in enumerate((2, 1, 2)))
+        digits = trial.suggest_categorical("seasonal_order", (None, *_SEASONAL))
+        fourier = trial.suggest_categorical("fourier", (None, 1, 2, 4))
+        seasonal = None if digits is None or fourier else (int(digits[0]), int(digits[1]), int(digits[2]))
+        return cls(order=(p, d, q), seasonal_order=seasonal, fourier=fourier)

@@ -108,6 +108,6 @@ class WindowAverage(Forecaster):
     @classmethod
     def suggest(cls, trial: Trial) -> Self:
         return cls(
-            window=trial.suggest_int("window", 2, 60, log=True),
+            window=trial.suggest_categorical("window", (None, 2, 4, 7, 14, 28, 56)),
             seasonal=trial.suggest_categorical("seasonal", [False, True]),
         )

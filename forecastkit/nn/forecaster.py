@@ -305,11 +305,12 @@ class RecurrentForecaster(Forecaster):
         return cls(
             hidden=trial.suggest_categorical("hidden", [32, 64, 128]),
             layers=trial.suggest_int("layers", 1, 2),
-            scaling=trial.suggest_categorical("scaling", ["linear", "log"]),
+            scaling=trial.suggest_categorical("scaling", ["auto", "linear", "log"]),
             training=Training(
-                steps=trial.suggest_int("steps", 200, 2000, log=True),
-                lr=trial.suggest_float("lr", 5e-4, 1e-2, log=True),
-                weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
+                steps=trial.suggest_int("training.steps", 200, 2000, log=True),
+                lr=trial.suggest_float("training.lr", 5e-4, 1e-2, log=True),
+                weight_decay=trial.suggest_float("training.weight_decay", 1e-4, 1e-1, log=True),
+                dropout=trial.suggest_float("training.dropout", 0.0, 0.3),
             ),
         )
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from forecastkit import recipes
@@ -101,6 +101,38 @@ def check_suggest_gives_recipes(recipe: Forecaster) -> None:
     for last in (False, True):
         found = type(recipe).suggest(_Corner(last))
         keep(recipe, "suggest gives recipes of its model", type(found) is type(recipe), repr(found))
+
+
+class _Defaults(_Corner):
+    """A trial that answers each question with the recipe's own option of that name."""
+
+    def __init__(self, recipe: Forecaster) -> None:
+        self.recipe = recipe
+
+    def _own(self, name: str, allowed: Callable[[Any], bool]) -> Any:
+        promise = "a parameter of suggest is called as the option is written"
+        try:
+            value = recipes.option(self.recipe, name)
+        except (AttributeError, IndexError, TypeError) as error:
+            raise ContractError(self.recipe, promise, f"{name!r} is none") from error
+        keep(self.recipe, "the search space holds the defaults", allowed(value), f"{name}={value!r} is outside")
+        return value
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return int(self._own(name, lambda v: v is not None and low <= v <= high and (v - low) % step == 0))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return float(self._own(name, lambda v: v is not None and low <= v <= high))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._own(name, lambda v: v in list(choices))
+
+
+def check_search_begins_with_the_defaults(recipe: Forecaster) -> None:
+    """A tuner's first trial is the recipe without options: every parameter names an option and allows its default."""
+    default = type(recipe)()
+    found = type(recipe).suggest(_Defaults(default))
+    keep(recipe, "suggest with every option at its default gives the defaults", found == default, repr(found))
 
 
 def check_recipe_does_not_predict(recipe: Forecaster) -> None:

@@ -186,6 +186,13 @@ class SuggestsOptions(Tiny):
         return {"note": trial.suggest_categorical("note", ["a", "b"])}
 
 
+@breaks("check_search_begins_with_the_defaults")
+class SuggestsAnotherName(Tiny):
+    @classmethod
+    def suggest(cls, trial: Any) -> Any:
+        return cls(note=trial.suggest_categorical("remark", ["plain", "other"]))
+
+
 @breaks("check_recipe_does_not_predict")
 class PredictsUnfitted(Tiny):
     def predict(self, *_: Any, **__: Any) -> Any:

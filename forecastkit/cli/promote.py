@@ -1,0 +1,161 @@
+"""forecastkit promote: the challenger becomes champion if it passes the gate."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from forecastkit.cli import console, options
+from forecastkit.cli.backtest import sampled
+from forecastkit.cli.options import Table
+from forecastkit.cli.registry import fetched, name_option, registry_at
+from forecastkit.cli.tracking import tracking_option, user
+from forecastkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from forecastkit.data.panel import Panel
+    from forecastkit.evaluation.gate import Criterion, Gate
+    from forecastkit.evaluation.report import Report
+    from forecastkit.evaluation.splits import Plan
+    from forecastkit.forecaster import Fitted, Forecaster
+    from forecastkit.tracking.registry import Registry, Version
+
+MISSED = 1
+_WINDOWS = 2  # to judge on, where neither the gate nor the model says how many
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is judged: two versions on the same data, and what the gate found."""
+
+    challenger: Version
+    champion: Version | None
+    panel: Panel
+    criteria: list[Criterion]
+
+    @property
+    def passed(self) -> bool:
+        return all(criterion.passed for criterion in self.criteria)
+
+
+@click.command("promote", context_settings={"help_option_names": ["--help"]})
+@name_option
+@click.option("--gate", "file", required=True, metavar="FILE.toml", help="What it must reach.")
+@click.option("--data", metavar="DATA", help="Newer demand to judge on; what it was tuned on when left out.")
+@click.option("--version", "which", default="challenger", show_default=True, help="The version that asks.")
+@click.option("--dry-run", is_flag=True, help="Judge, and change nothing.")
+@options.jobs_option
+@tracking_option
+@options.json_option
+def command(name: str, file: str, data: str | None, which: str, dry_run: bool, **flags: Any) -> int:
+    """Backtest challenger and champion on the same windows, hold them against the gate, and promote if it passes.
+
+    Exit code 1 when it fails. The decision, its evidence and who asked are written to the registry as tags.
+
+    \b
+    Example: forecastkit promote --name demo --gate gate.toml --dry-run
+    """
+    from forecastkit.evaluation.gate import Gate
+
+    gate = Gate.read(file)
+    registry = registry_at(flags["tracking"])
+    case = _case(registry, name, which, gate, data, flags["jobs"])
+    if not dry_run:
+        registry.tag(name, case.challenger.number, _evidence(case, file))
+        if case.passed:
+            instead_of = case.champion.number if case.champion else None
+            registry.promote(name, case.challenger.number, instead_of=instead_of)
+    _show(case, name, dry_run, flags["as_json"])
+    return 0 if case.passed else MISSED
+
+
+def _case(registry: Registry, name: str, which: str, gate: Gate, data: str | None, jobs: int) -> Case:
+    from forecastkit.evaluation.gate import judge
+
+    challenger = registry.version(name, which)
+    champion = registry.version(name, "champion") if "champion" in registry.aliases(name) else None
+    if champion is not None and champion.number == challenger.number:
+        raise ConfigError(f"version {challenger.number} of {name!r} is champion already")
+    fitted = fetched(registry, challenger)
+    panel = _panel(challenger, data)
+    recipes = {"challenger": fitted.recipe} | ({"champion": fetched(registry, champion).recipe} if champion else {})
+    plan = _plan(gate, challenger)
+    report = _report(panel, recipes, plan, jobs)
+    return Case(challenger, champion, panel, judge(gate, report, panel, _p95_ms(gate, fitted, plan)))
+
+
+def _panel(version: Version, data: str | None) -> Panel:
+    source = data or version.tags.get("forecastkit.source")
+    if source is None or source == "-":
+        raise ConfigError(f"what version {version.number} was made from can't be read again: give demand with --data")
+    columns: dict[str, Any] = json.loads(version.tags["forecastkit.columns"])
+    columns |= {name: tuple(columns[name]) for name in ("known", "past", "static")}
+    panel = Table(**columns).read(source)
+    sample, seed = json.loads(version.tags.get("forecastkit.sample", "[null, 0]"))
+    return panel if data else sampled(panel, sample, seed)
+
+
+def _plan(gate: Gate, version: Version) -> Plan:
+    """The gate's windows, else those that the search of the challenger never saw."""
+    from forecastkit.evaluation.splits import Plan
+
+    made_for = json.loads(version.tags.get("forecastkit.plan", "{}"))
+    asked = {k: v for k, v in vars(gate.backtest).items() if v}
+    if "horizon" not in asked | made_for:
+        raise ConfigError("for how many periods? Write `horizon = 28` under [backtest] into the gate")
+    return Plan(**{"windows": _WINDOWS, **made_for, **asked})
+
+
+def _report(panel: Panel, recipes: dict[str, Forecaster], plan: Plan, jobs: int) -> Report:
+    from forecastkit.evaluation.backtesting import BASELINE, Run, backtest
+    from forecastkit.models import create
+
+    season = plan.season or panel.season
+    entries = recipes | {"baseline": create(BASELINE, season=season)}
+    with console.progress() as progress:
+        return backtest(panel, entries, plan, run=Run(jobs=jobs, progress=progress, name="gate"))
+
+
+def _p95_ms(gate: Gate, fitted: Fitted, plan: Plan) -> float | None:
+    if gate.p95_ms is None:
+        return None
+    from forecastkit.evaluation.latency import p95_ms
+
+    return p95_ms(fitted, plan.horizon)
+
+
+def _evidence(case: Case, file: str) -> dict[str, str]:
+    """Tags: the decision, who asked and when, on what, and every criterion."""
+    found = {
+        "forecastkit.decision": "passed the gate" if case.passed else "refused",
+        "forecastkit.judged_by": user(),
+        "forecastkit.judged_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "forecastkit.judged_on": case.panel.fingerprint,
+        "forecastkit.judged_against": str(case.champion.number) if case.champion else "the baseline",
+        "forecastkit.gate": Path(file).read_text("utf-8"),
+    }
+    # MLflow takes few characters in the name of a tag.
+    return found | {f"gate.{re.sub(r'[^A-Za-z0-9_. -]', '_', c.name)}": str(c) for c in case.criteria}
+
+
+def _show(case: Case, name: str, dry_run: bool, as_json: bool) -> None:
+    against = f"version {case.champion.number}" if case.champion else "no champion, the baseline alone"
+    outcome = "passes" if case.passed else "fails"
+    if as_json:
+        from forecastkit.evaluation.report import plain
+
+        rows = [{k: plain(v) for k, v in vars(criterion).items()} for criterion in case.criteria]
+        facts = {"name": name, "version": case.challenger.number, "passed": case.passed, "dry_run": dry_run}
+        console.print_json(facts | {"champion": case.champion and case.champion.number, "criteria": rows})
+    else:
+        rows_ = [[c.name, c.value, c.bound, "pass" if c.passed else "fail"] for c in case.criteria]
+        title = f"{name}: version {case.challenger.number} against {against}"
+        console.print_table(("criterion", "number", "bound", "answer"), rows_, title=title)
+    changed = "nothing is changed" if dry_run or not case.passed else "it is champion now"
+    console.say(f"version {case.challenger.number} of {name!r} {outcome} the gate: {changed}")

@@ -1,0 +1,224 @@
+"""forecastkit tune: search a model's hyperparameters, and say what that gained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import click
+
+from forecastkit.cli import console, options
+from forecastkit.cli.backtest import rolling_options, sampled
+from forecastkit.cli.options import Making, Table
+from forecastkit.cli.tracking import Tracking, about, delivered, origin, tracking_options
+
+if TYPE_CHECKING:
+    from forecastkit.data.panel import Panel
+    from forecastkit.evaluation.splits import Plan
+    from forecastkit.forecaster import Forecaster
+    from forecastkit.tracking.records import Entry
+    from forecastkit.tuning import Search, Tuned
+
+_COLUMNS = ("model", "trials", "by", "defaults", "tuned", "gain_%", "low_%", "high_%", "recipe")
+
+
+@dataclass(frozen=True)
+class Searching:
+    """The flags of a search."""
+
+    trials: int
+    timeout: float | None
+    by: str
+    budget: dict[str, float]
+    holdout: int
+    storage: str | None
+    resume: bool
+    jobs: int
+
+    def search(self, seed: int) -> Search:
+        from forecastkit.tuning import Search
+
+        own = {k: v for k, v in vars(self).items() if k != "timeout"}
+        return Search(**own, timeout_s=self.timeout, seed=seed)
+
+
+class Duration(click.ParamType):
+    """90s, 10m or 2h; a bare number is seconds."""
+
+    name = "duration"
+    _units: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3600}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip().lower()
+        number, unit = (text[:-1], self._units[text[-1]]) if text[-1:] in self._units else (text, 1)
+        try:
+            seconds = float(number) * unit
+        except ValueError:
+            seconds = 0.0
+        return seconds if seconds > 0 else self.fail(f"{value!r} is no time such as 90s, 10m or 2h", param, ctx)
+
+
+def _budget(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no budget such as p95_ms=2", ctx, param) from None
+    return found
+
+
+searching_options = options.packed(
+    Searching,
+    "searching",
+    click.option("--trials", type=click.IntRange(1), default=50, show_default=True, help="To try, defaults first."),
+    click.option("--timeout", type=Duration(), metavar="TIME", help="Begin no trial after 90s, 10m, 2h."),
+    click.option("--by", default="wape", show_default=True, metavar="METRIC", help="What to make small."),
+    click.option("--budget", multiple=True, callback=_budget, metavar="COST=MOST",
+                 help="p95_ms (one call), fit_s, predict_s (a window), peak_mb. Repeatable."),
+    click.option("--holdout", type=click.IntRange(1), default=2, show_default=True,
+                 help="Last windows, which the search never sees and which say what it gained."),
+    click.option("--storage", metavar="FILE|URL", help="Where trials stand: a file, or a database for many machines."),
+    click.option("--resume", is_flag=True, help="Go on with the search of this very command, also on another machine."),
+    click.option("-j", "--jobs", type=click.IntRange(1), default=1, show_default=True,
+                 help="Processes; with one the search repeats exactly."),
+)  # fmt: skip
+
+
+@click.command("tune", context_settings={"help_option_names": ["--help"]})
+@click.argument("data")
+@click.option("-m", "--model", "wanted", multiple=True, required=True, metavar="MODEL",
+              help="gru, or gru:hidden=64 to search the rest; repeatable.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N series, drawn with --seed.")
+@rolling_options(windows=4)
+@options.table_options
+@options.making_options
+@searching_options
+@tracking_options
+@options.json_option
+@options.config_option
+def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> None:
+    """Search the hyperparameters of each model by backtests of DATA, and print what was best.
+
+    The gain over the defaults is measured on the last windows (--holdout), which the search never sees; its interval
+    covers 95 %. Ctrl-C keeps what was done, and the same command with --resume goes on. With --track NAME
+    the best model, fitted on all of DATA, becomes challenger of the registered model NAME.
+
+    \b
+    Example: forecastkit tune dataset:demo -m theta --horizon 7 --windows 2 --trials 3 --sample 5
+    """
+    table: Table = packs["table"]
+    making: Making = packs["making"]
+    searching: Searching = packs["searching"]
+    panel = sampled(table.read(data), sample, making.seed)
+    plan = packs["rolling"].plan(making.season)
+    found = {}
+    for text in wanted:
+        found[text] = _tuned(panel, making.recipe(text, panel), plan, searching.search(making.seed))
+        console.say(found[text].verdict)
+    tracking: Tracking = packs["tracking"]
+    if tracking.track:
+        tags = about(panel, plan, data, making.seed)
+        _record(panel, found, tracking, tags, origin(data, table, sample, making.seed))
+    if as_json:
+        console.print_json({text: summary(tuned) for text, tuned in found.items()})
+    else:
+        title = f"{data}: error on the windows of the search, and the gain on {searching.holdout} untouched ones"
+        console.print_table(_COLUMNS, [_line(text, tuned) for text, tuned in found.items()], title=title)
+
+
+def _tuned(panel: Panel, recipe: Forecaster, plan: Plan, search: Search) -> Tuned:
+    from forecastkit import tuning
+
+    search = _placed(search, panel, recipe, plan)
+    with console.progress() as progress:
+        try:
+            return tuning.tune(panel, recipe, plan, search=replace(search, progress=progress))
+        except KeyboardInterrupt:
+            console.say(f"what was done is kept in {search.storage}: the same command with --resume goes on")
+            raise
+
+
+def _placed(search: Search, panel: Panel, recipe: Forecaster, plan: Plan) -> Search:
+    """The search under a name that the same command finds again; in a file of its own where no storage is given."""
+    from forecastkit.tuning.studies import delete
+
+    what = (panel.fingerprint, recipe, plan.settled(panel), search.by, search.budget, search.holdout, search.seed)
+    name = f"{recipe.name}-{hashlib.sha256(repr(what).encode()).hexdigest()[:12]}"
+    if search.storage is not None:
+        return replace(search, name=name)
+    place = str(Path(".forecastkit") / "tuning" / f"{name}.log")
+    if not search.resume:
+        delete(place, name)
+    return replace(search, name=name, storage=place)
+
+
+def _record(
+    panel: Panel, found: dict[str, Tuned], tracking: Tracking, tags: dict[str, Any], source: dict[str, Any]
+) -> None:
+    """Lay everything down in a folder, then send it: a run a model, and the best one as a version."""
+    from forecastkit import recipes
+    from forecastkit.store import save
+    from forecastkit.tracking.records import Challenger, Record
+
+    folder = Path(".forecastkit") / "runs" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+    runs = tuple(_entry(folder, str(k), text, tuned) for k, (text, tuned) in enumerate(found.items()))
+    # The one with the least error on the windows of the search: the untouched ones judge, they don't choose.
+    best = min(found.values(), key=lambda tuned: tuned.scores["tuned"])
+    plan = best.report.head["plan"]
+    console.say(f"fitting {recipes.label(best.recipe)} on all of the data")
+    save(best.recipe.fit(panel, horizon=plan["gap"] + plan["horizon"]), folder / "model")
+    known = {"forecastkit.model": recipes.label(best.recipe), "forecastkit.fingerprint": panel.fingerprint, **source}
+    known["forecastkit.plan"] = json.dumps({k: plan[k] for k in ("horizon", "windows", "step", "gap", "season")})
+    name = str(tracking.track)
+    record = Record(name, "tune", runs, tags, (), Challenger(name, "model", plan["horizon"], known))
+    if delivered(folder, record, tracking.tracking) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _entry(folder: Path, place: str, text: str, tuned: Tuned) -> Entry:
+    from forecastkit.data.io import write_atomic
+    from forecastkit.tracking.records import Entry, params_of
+
+    shutil.copytree(tuned.report.folder, folder / place / "report")
+    write_atomic(folder / place / "tune.json", lambda out: out.write(json.dumps(summary(tuned), indent=1).encode()))
+    metrics = {f"search.{name}": score for name, score in tuned.scores.items()}
+    metrics |= {"gain": tuned.gain.value, "gain.low": tuned.gain.low, "gain.high": tuned.gain.high}
+    trials = {"trial": [float(row["score"]) for row in tuned.trials]}
+    files = (f"{place}/tune.json",)
+    return Entry("tuned", params_of(tuned.recipe), f"{place}/report", text, metrics, trials, files)
+
+
+def _line(text: str, tuned: Tuned) -> list[Any]:
+    from forecastkit import recipes
+
+    gain = [100 * value for value in (tuned.gain.value, tuned.gain.low, tuned.gain.high)]
+    return [text, len(tuned.trials), tuned.by, *tuned.scores.values(), *gain, recipes.label(tuned.recipe)]
+
+
+def summary(tuned: Tuned) -> dict[str, Any]:
+    """What --json prints of one model; what has no number (a recipe that can't be fitted) is None."""
+    from forecastkit import recipes
+    from forecastkit.evaluation.report import plain
+
+    return {
+        "recipe": recipes.label(tuned.recipe),
+        "by": tuned.by,
+        "search": {name: plain(score) for name, score in tuned.scores.items()},
+        "untouched": {
+            "windows": tuned.report.head["plan"]["windows"],
+            "cutoffs": tuned.report.head["cutoffs"],
+            "gain": {name: plain(value) for name, value in vars(tuned.gain).items()},
+            "leaderboard": tuned.report.summary()["leaderboard"],
+        },
+        "kept_budget": tuned.kept_budget,
+        "verdict": tuned.verdict,
+        "trials": [{k: plain(v) for k, v in row.items()} for row in tuned.trials],
+    }

@@ -1,0 +1,231 @@
+"""What a command found: written to disk first, then sent to the tracking server, at once or later.
+
+A record is a folder with reports of backtests, perhaps a saved model, and `tracking.json`, which says what to send.
+Sending it again replaces what an interrupted sending left.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mlflow.entities import Metric, Param, RunTag
+
+from forecastkit.data.io import write_atomic
+from forecastkit.errors import StoreError
+from forecastkit.evaluation.metrics import METRICS
+from forecastkit.evaluation.report import Report
+from forecastkit.store import store_errors
+from forecastkit.tracking import bundle
+from forecastkit.tracking.place import Place, answering
+from forecastkit.tracking.registry import Registry
+
+_FILE = "tracking.json"
+_ID = "forecastkit.record"
+_BATCH = 900  # metrics in one call; servers take 1,000
+_COSTS = ("fit_s", "predict_s", "peak_mb")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run: the model `label` of the report in `report` (a folder inside the record).
+
+    params: the recipe's · metrics: beside those of the report · series: a metric by step, such as the trials' scores ·
+    files: inside the record.
+    """
+
+    label: str
+    params: Mapping[str, Any]
+    report: str = "."
+    name: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    series: Mapping[str, list[float]] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """A saved model of the record that becomes a version of `name`."""
+
+    name: str
+    folder: str
+    horizon: int
+    tags: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is to be sent: a parent run of `kind` with one run below it for each entry."""
+
+    experiment: str
+    kind: str
+    entries: tuple[Entry, ...]
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    challenger: Challenger | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def write(self, folder: Path) -> None:
+        content = json.dumps(asdict(self), indent=1).encode()
+        write_atomic(folder / _FILE, lambda out: out.write(content))
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """Raises `StoreError` where there is none or it is damaged."""
+        if not (folder / _FILE).is_file():
+            raise StoreError(f"{folder}: no results to send here ({_FILE} is missing)")
+        try:
+            with store_errors(folder):
+                content = json.loads((folder / _FILE).read_text("utf-8"))
+            entries = tuple(Entry(**e | {"files": tuple(e["files"])}) for e in content["entries"])
+            challenger = Challenger(**content["challenger"]) if content["challenger"] else None
+            files = tuple(content["files"])
+            return cls(**content | {"entries": entries, "challenger": challenger, "files": files})
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise StoreError(f"{folder / _FILE}: damaged ({error})") from error
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Where a record stands now."""
+
+    run: str
+    version: int | None = None
+
+
+def params_of(recipe: Any) -> dict[str, Any]:
+    """A recipe's options by their dotted names."""
+    found: dict[str, Any] = {}
+    for f in fields(recipe):
+        value = getattr(recipe, f.name)
+        found |= {f"{f.name}.{k}": v for k, v in params_of(value).items()} if is_dataclass(value) else {f.name: value}
+    return found
+
+
+def send(folder: Path, place: Place) -> Sent:
+    """Send the record in `folder`. Raises `StoreError`; what is on disk stays, to be sent again."""
+    record = Record.read(folder)
+    with answering(place.uri):
+        experiment = place.experiment(record.experiment)
+        _forget(place, experiment, record)
+        common = {_ID: record.id, "forecastkit.kind": record.kind, **record.tags}
+        parent = _run(place, experiment, record.kind, common)
+        runs = [_send_entry(place, experiment, folder, entry, {**common, "mlflow.parentRunId": parent})
+                for entry in record.entries]  # fmt: skip
+        for file in record.files:
+            place.client.log_artifact(parent, str(folder / file))
+        version = None
+        if (challenger := record.challenger) is not None:
+            known = replace(challenger, tags={_ID: record.id, **challenger.tags})
+            version = _send_model(place, folder / challenger.folder, known, parent)
+        for run in (*runs, parent):
+            place.client.set_terminated(run)
+    return Sent(parent, version)
+
+
+def _forget(place: Place, experiment: str, record: Record) -> None:
+    """Remove what an earlier sending of this record left."""
+    for run in place.client.search_runs([experiment], f"tags.`{_ID}` = '{record.id}'"):
+        place.client.delete_run(run.info.run_id)
+    if record.challenger is not None:
+        registry = Registry(place)
+        if record.challenger.name in registry.names():
+            for version in registry.versions(record.challenger.name):
+                if version.tags.get(_ID) == record.id and not version.aliases:
+                    registry.delete(record.challenger.name, version.number)
+
+
+def _run(place: Place, experiment: str, name: str, tags: Mapping[str, Any]) -> str:
+    plain = {key: str(value) for key, value in tags.items() if value not in (None, "")}
+    return str(place.client.create_run(experiment, run_name=name, tags=plain).info.run_id)
+
+
+def _send_entry(place: Place, experiment: str, folder: Path, entry: Entry, tags: Mapping[str, Any]) -> str:
+    report = Report.read(folder / entry.report)
+    name = entry.name or entry.label
+    about = {"forecastkit.model": name, "forecastkit.recipe": _recipe(report, entry)}
+    run = _run(place, experiment, name, {**tags, **about})
+    metrics = [*_metrics(report, entry)]
+    params = [Param(key, str(value)) for key, value in entry.params.items()]
+    place.client.log_batch(run, metrics[:_BATCH], params, [RunTag("forecastkit.windows", str(_windows(report)))])
+    for first in range(_BATCH, len(metrics), _BATCH):
+        place.client.log_batch(run, metrics[first : first + _BATCH])
+    with tempfile.TemporaryDirectory() as scratch:
+        place.client.log_artifact(run, str(_forecasts(report, entry.label, Path(scratch))))
+    for file in entry.files:
+        place.client.log_artifact(run, str(folder / file))
+    return run
+
+
+def _recipe(report: Report, entry: Entry) -> str:
+    return str(report.head["recipes"][entry.label])
+
+
+def _windows(report: Report) -> int:
+    return int(report.head["plan"]["windows"])
+
+
+def _metrics(report: Report, entry: Entry) -> Iterator[Metric]:
+    """Overall figures, those of each window as steps of `window.…`, and what the entry adds."""
+    now = int(time.time() * 1000)
+
+    def metric(name: str, value: Any, step: int = 0) -> Iterator[Metric]:
+        if math.isfinite(value):
+            yield Metric(name, float(value), now, step)
+
+    overall = report.leaderboard().set_index("model").loc[entry.label]
+    for name in (*METRICS, *_COSTS, "series", "failed"):
+        if name in overall:
+            yield from metric(name, overall[name])
+    windows = report.scores(by=["model", "window"])
+    for row in windows[windows["model"] == entry.label].to_dict("records"):
+        for name in METRICS:
+            yield from metric(f"window.{name}", row[name], int(row["window"]))
+    for name, value in entry.metrics.items():
+        yield from metric(name, value)
+    for name, values in entry.series.items():
+        for step, value in enumerate(values):
+            yield from metric(name, value, step)
+
+
+def _forecasts(report: Report, label: str, folder: Path) -> Path:
+    """All forecasts of a model as one Parquet file, written part by part."""
+    file = folder / "forecasts.parquet"
+    writer: pq.ParquetWriter | None = None
+    try:
+        for table in report.tables(label):
+            plain = table.set_column(0, "series", table["series"].cast(pa.string())).replace_schema_metadata()
+            writer = writer or pq.ParquetWriter(file, plain.schema)
+            writer.write_table(plain)
+    finally:
+        if writer is not None:
+            writer.close()
+    return file
+
+
+def _send_model(place: Place, folder: Path, challenger: Challenger, run: str) -> int:
+    """The saved model in `folder` as artifacts of a run and a version of the challenger's name."""
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch) / "model"
+        bundle.write(folder, target, challenger.horizon)
+        place.client.log_artifacts(run, str(target), "model")
+    source = f"{place.client.get_run(run).info.artifact_uri}/model"
+    return Registry(place).register(challenger.name, source, run, challenger.tags)
+
+
+def register_folder(place: Place, folder: Path, name: str, horizon: int, tags: Mapping[str, Any]) -> int:
+    """A saved model as a new version of `name`, with a run of its own; the number. Raises `StoreError`."""
+    with answering(place.uri):
+        run = _run(place, place.experiment(name), "register", {"forecastkit.kind": "register", **tags})
+        version = _send_model(place, folder, Challenger(name, str(folder), horizon, tags), run)
+        place.client.set_terminated(run)
+        return version

@@ -1,0 +1,181 @@
+"""Versions of a model under one name, and which of them is champion.
+
+Aliases say it: `challenger` waits to be judged, `champion` serves, `previous` is what it replaced. Each champion
+remembers in a tag whom it replaced, so that rollback can go on step by step. Changes of aliases are made by one process
+at a time, whatever the store: a registered model that only one can create is the lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from forecastkit.errors import ConfigError, StoreError, closest
+from forecastkit.tracking.place import Place, answering
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+_REPLACED = "forecastkit.replaced"
+_LOCK = "--being-changed"
+_STALE_MS = 60_000  # after which a lock is that of a process which died: the work under it takes a second
+_WAIT_S = 0.1
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model; `source` is what MLflow loads."""
+
+    name: str
+    number: int
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    source: str
+    created_ms: int
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The registered models of a place."""
+
+    place: Place
+
+    def names(self) -> list[str]:
+        with answering(self.place.uri):
+            found = self.place.client.search_registered_models(max_results=1000)
+            return sorted(str(model.name) for model in found if not str(model.name).endswith(_LOCK))
+
+    def versions(self, name: str) -> list[Version]:
+        """Every version, the newest first; `ConfigError` with the closest name where there is no such model."""
+        aliases = self.aliases(name)
+        with answering(self.place.uri):
+            found = self.place.client.search_model_versions(f"name = '{name}'", max_results=1000)
+        held = {int(v.version): tuple(a for a, number in aliases.items() if number == int(v.version)) for v in found}
+        rows = [
+            Version(name, int(v.version), held[int(v.version)], dict(v.tags), str(v.source), int(v.creation_timestamp))
+            for v in found
+        ]
+        return sorted(rows, key=lambda v: -v.number)
+
+    def version(self, name: str, which: str) -> Version:
+        """The version of an alias, or of a number as text."""
+        for found in self.versions(name):
+            if which in found.aliases or which == str(found.number):
+                return found
+        raise ConfigError(f"{name!r} has no version {which!r}: `forecastkit registry show --name {name}` lists them")
+
+    def aliases(self, name: str) -> dict[str, int]:
+        with answering(self.place.uri):
+            try:
+                model = self.place.client.get_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                    raise
+                names = self.names()
+                raise ConfigError(
+                    f"no registered model {name!r}{closest(name, names) or '.'} There are: {', '.join(names) or 'none'}"
+                ) from error
+            return {str(alias): int(number) for alias, number in model.aliases.items()}
+
+    def register(self, name: str, source: str, run: str, tags: Mapping[str, Any]) -> int:
+        """A new version, which is challenger from now on."""
+        client = self.place.client
+        with answering(self.place.uri):
+            _created(lambda: client.create_registered_model(name))
+            version = client.create_model_version(name, source, run, tags={k: str(v) for k, v in tags.items()})
+            client.set_registered_model_alias(name, CHALLENGER, version.version)
+            return int(version.version)
+
+    def tag(self, name: str, number: int, tags: Mapping[str, Any]) -> None:
+        with answering(self.place.uri):
+            for key, value in tags.items():
+                self.place.client.set_model_version_tag(name, str(number), key, str(value))
+
+    def promote(self, name: str, number: int, *, instead_of: int | None) -> None:
+        """Make a version champion. `StoreError` when `instead_of` is champion no more: another one was quicker.
+
+        `previous` is written first: a crash between the two leaves the old champion, which is also its own previous.
+        """
+        client = self.place.client
+        with self._alone(name), answering(self.place.uri):
+            aliases = self.aliases(name)
+            champion = aliases.get(CHAMPION)
+            if champion != instead_of:
+                raise StoreError(
+                    f"{name}: version {champion} became champion meanwhile, against which version {number} was not "
+                    "judged: promote again"
+                )
+            if champion is not None:
+                client.set_registered_model_alias(name, PREVIOUS, str(champion))
+                client.set_model_version_tag(name, str(number), _REPLACED, str(champion))
+            client.set_registered_model_alias(name, CHAMPION, str(number))
+            if aliases.get(CHALLENGER) == number:
+                client.delete_registered_model_alias(name, CHALLENGER)
+
+    def rollback(self, name: str) -> tuple[int, int]:
+        """Make the champion's predecessor champion again; both numbers, the former and the present champion's."""
+        client = self.place.client
+        with self._alone(name), answering(self.place.uri):
+            aliases = self.aliases(name)
+            champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
+            if champion is None or previous is None or previous == champion:
+                raise ConfigError(f"{name!r} has nothing to roll back to")
+            client.set_registered_model_alias(name, CHAMPION, str(previous))
+            before = client.get_model_version(name, str(previous)).tags.get(_REPLACED)
+            if before is None:
+                client.delete_registered_model_alias(name, PREVIOUS)
+            else:
+                client.set_registered_model_alias(name, PREVIOUS, before)
+            return champion, previous
+
+    def delete(self, name: str, number: int | None = None) -> None:
+        """Forget a version, or the model with all of them; a champion only with its model."""
+        with self._alone(name), answering(self.place.uri):
+            if number is None:
+                self.place.client.delete_registered_model(name)
+                return
+            found = self.version(name, str(number))
+            if CHAMPION in found.aliases:
+                raise ConfigError(
+                    f"version {number} of {name!r} is champion: promote or roll back to another one first"
+                )
+            for alias in found.aliases:
+                self.place.client.delete_registered_model_alias(name, alias)
+            self.place.client.delete_model_version(name, str(number))
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Nobody else changes the aliases of `name` in the block, on any machine."""
+        self.aliases(name)  # an unknown name is an error before anything is locked
+        client, lock = self.place.client, name + _LOCK
+        while not _created(lambda: client.create_registered_model(lock)):
+            self._break_stale(lock)
+            time.sleep(_WAIT_S)
+        try:
+            yield
+        finally:
+            client.delete_registered_model(lock)
+
+    def _break_stale(self, lock: str) -> None:
+        try:
+            held = self.place.client.get_registered_model(lock)
+            if time.time() * 1000 - held.creation_timestamp > _STALE_MS:
+                self.place.client.delete_registered_model(lock)
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+
+
+def _created(create: Any) -> bool:
+    """False where it was there already."""
+    try:
+        create()
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+        return False
+    return True

@@ -1,0 +1,14 @@
+"""Searching a model's hyperparameters; the only place that knows Optuna."""
+
+from __future__ import annotations
+
+from forecastkit.errors import MissingExtraError
+
+try:
+    import optuna as optuna
+except ImportError as error:
+    raise MissingExtraError("tune", "tuning") from error
+
+from forecastkit.tuning.search import Search, Tuned, tune
+
+__all__ = ["Search", "Tuned", "tune"]

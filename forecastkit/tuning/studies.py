@@ -1,0 +1,205 @@
+"""A search as an Optuna study: a list of trials that several processes work off, and that survives all of them.
+
+The trials stand in the storage from the beginning, waiting, each with the number of its slot; a process takes the next
+that waits. What a process left unfinished (killed, interrupted) is put back with the same parameters, so that every
+slot is done once, by whomever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from forecastkit.errors import ConfigError, StoreError
+from forecastkit.store import store_errors
+
+SLOT, WORKER = "slot", "worker"
+_BEAT_S = 30  # between signs of life in a database; a process that gives none for four of them is lost
+_POLL_S = 0.2
+_CHANCE = 0.15  # that a trial which is no worse is given up: three windows out of three worse than the best's
+
+
+class _Surplus(Exception):
+    """Two processes asked for the last trial: the second got one that nobody planned."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Heartbeats and the Wilcoxon test are marked experimental; that is known here."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+def storage(place: str) -> BaseStorage:
+    """A database where `place` is a URL, else a journal in that file."""
+    with _quiet():
+        if "://" in place:
+            return _database(place)
+        with store_errors(place):
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+            return JournalStorage(JournalFileBackend(place))
+
+
+def _database(url: str) -> BaseStorage:
+    try:
+        return RDBStorage(
+            url, heartbeat_interval=_BEAT_S, grace_period=4 * _BEAT_S, heartbeat_stale_trial_callback=_again
+        )
+    except ImportError as error:
+        raise ConfigError(f"the database of the search needs a driver: {error}") from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise StoreError(f"the database of the search can't be used: {error}") from error
+
+
+def begin(place: str, name: str, task: Mapping[str, Any], *, resume: bool) -> Study:
+    """A new study of that name, or the one that stands there; `ConfigError` when that is another search."""
+    found = storage(place)
+    there = any(study.study_name == name for study in found.get_all_studies())
+    if there and not resume:
+        raise ConfigError(f"{place} holds the search {name!r} already: --resume goes on with it")
+    with _quiet():
+        study = optuna.create_study(storage=found, study_name=name, load_if_exists=True)
+    plain = json.loads(json.dumps(dict(task)))
+    if there and (different := [k for k in plain if study.user_attrs.get("task", {}).get(k) != plain[k]]):
+        raise ConfigError(f"the search {name!r} in {place} is another one ({', '.join(different)} differ)")
+    study.set_user_attr("task", plain)
+    study.set_user_attr("optuna", optuna.__version__)
+    return study
+
+
+def delete(place: str, name: str) -> None:
+    """Forget a study, if it is there."""
+    if "://" in place or Path(place).exists():
+        found = storage(place)
+        for study in found.get_all_studies():
+            if study.study_name == name:
+                found.delete_study(study._study_id)
+
+
+def reopened(place: str, name: str, *, seed: int) -> Study:
+    """The study as one process works on it, with draws of its own."""
+    with _quiet():
+        try:
+            return optuna.load_study(
+                storage=storage(place),
+                study_name=name,
+                sampler=optuna.samplers.TPESampler(seed=seed),
+                pruner=optuna.pruners.WilcoxonPruner(p_threshold=_CHANCE, n_startup_steps=2),
+            )
+        except KeyError as error:
+            raise StoreError(f"{place}: no search {name!r} here") from error
+
+
+def seed_of(seed: int, *parts: int) -> int:
+    """A seed for each process and beginning, so that none draws what another has drawn."""
+    return int(np.random.SeedSequence((seed, *parts)).generate_state(1)[0])
+
+
+def fill(study: Study, slots: int, first: Mapping[str, Any]) -> None:
+    """Put every slot on the list that is not done and that nobody works on: new ones, lost ones, failed ones."""
+    _requeue_lost(study)
+    trials = study.get_trials(deepcopy=False)
+    busy = {t.user_attrs.get(SLOT) for t in trials if t.state != TrialState.FAIL}
+    failed = {t.user_attrs[SLOT]: t for t in trials if SLOT in t.user_attrs and t.state == TrialState.FAIL}
+    for slot in (slot for slot in range(slots) if slot not in busy):
+        params = failed[slot].params if slot in failed else dict(first) if slot == 0 else {}
+        study.enqueue_trial(params, user_attrs={SLOT: slot})
+
+
+def work(
+    study: Study, objective: Callable[[optuna.Trial], float], until: float, tick: Callable[[], None] | None = None
+) -> None:
+    """Take one trial after another until none waits and none is with a process that could be lost, or time is up."""
+    while time.time() < until:
+        if tick is not None:
+            tick()
+        _requeue_lost(study)
+        states = {t.state for t in study.get_trials(deepcopy=False)}
+        if TrialState.WAITING in states:
+            with _quiet():
+                study.optimize(lambda trial: objective(_planned(trial)), n_trials=1, catch=(_Surplus,))
+        elif TrialState.RUNNING in states:
+            time.sleep(_POLL_S)
+            _fail_stale(study)
+        else:
+            return
+
+
+def _planned(trial: optuna.Trial) -> optuna.Trial:
+    if SLOT not in trial.user_attrs:
+        raise _Surplus
+    trial.set_user_attr(WORKER, _me())
+    return trial
+
+
+def _me() -> list[Any]:
+    return [platform.node(), os.getpid()]
+
+
+def _requeue_lost(study: Study) -> None:
+    """Put back what a process of this machine was at when it ended."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        node, pid = trial.user_attrs.get(WORKER, (None, 0))
+        if node == platform.node() and not _alive(pid):
+            try:
+                study.tell(trial.number, state=TrialState.FAIL)
+            except (ValueError, UpdateFinishedTrialError):
+                continue  # another process was quicker
+            _again(study, trial)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _zombie(pid)
+
+
+def _zombie(pid: int) -> bool:
+    """Dead, but not yet fetched by its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+
+
+def _fail_stale(study: Study) -> None:
+    """Put back what a process of another machine was at that gives no more signs of life (databases only)."""
+    with _quiet():
+        optuna.storages.fail_stale_trials(study)
+
+
+def _again(study: Study, trial: FrozenTrial) -> None:
+    study.enqueue_trial(trial.params, user_attrs={SLOT: trial.user_attrs[SLOT]})
+
+
+def finished(study: Study) -> list[FrozenTrial]:
+    """The trials that are done, in the order of their slots."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted((t for t in done if SLOT in t.user_attrs), key=lambda t: t.user_attrs[SLOT])
+
+
+def feasible(trial: FrozenTrial) -> bool:
+    """Does it keep the budget?"""
+    return all(excess <= 0 for excess in trial.constraints.values())

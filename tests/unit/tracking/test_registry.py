@@ -1,0 +1,116 @@
+"""Who is champion, whatever happens at the same time."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mlflow")
+
+from forecastkit.errors import ConfigError, StoreError
+from forecastkit.tracking import registry as module
+from forecastkit.tracking.place import Place
+from forecastkit.tracking.registry import Registry
+
+
+@pytest.fixture
+def registry(home: Path) -> Registry:
+    """Three versions of `demo`, none of them champion."""
+    found = Registry(Place.at(home=home))
+    experiment = found.place.experiment("demo")
+    for k in range(3):
+        run = found.place.client.create_run(experiment).info
+        assert found.register("demo", f"{run.artifact_uri}/model", run.run_id, {"k": k}) == k + 1
+    return found
+
+
+def test_a_new_version_is_challenger(registry: Registry) -> None:
+    assert registry.aliases("demo") == {"challenger": 3}
+    assert registry.version("demo", "challenger").tags["k"] == "2"
+    assert [version.number for version in registry.versions("demo")] == [3, 2, 1]
+
+
+def test_promotion_remembers_the_former_champion(registry: Registry) -> None:
+    registry.promote("demo", 1, instead_of=None)
+    registry.promote("demo", 3, instead_of=1)
+    assert registry.aliases("demo") == {"champion": 3, "previous": 1}
+
+
+def test_rollback_goes_back_step_by_step(registry: Registry) -> None:
+    for number, former in ((1, None), (2, 1), (3, 2)):
+        registry.promote("demo", number, instead_of=former)
+    assert registry.rollback("demo") == (3, 2)
+    assert registry.aliases("demo") == {"champion": 2, "previous": 1}
+    assert registry.rollback("demo") == (2, 1)
+    assert registry.aliases("demo") == {"champion": 1}
+    with pytest.raises(ConfigError, match="nothing to roll back to"):
+        registry.rollback("demo")
+
+
+def test_of_two_promotions_at_once_one_is_told_that_the_champion_changed(registry: Registry) -> None:
+    registry.promote("demo", 1, instead_of=None)
+
+    def promote(number: int) -> str:
+        try:
+            Registry(Place(registry.place.uri, registry.place.folder)).promote("demo", number, instead_of=1)
+        except StoreError as error:
+            return str(error)
+        return "promoted"
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(promote, (2, 3)))
+    winner, loser = (2, 3) if answers[0] == "promoted" else (3, 2)
+    assert answers[loser - 2].startswith(f"demo: version {winner} became champion meanwhile")
+    assert registry.aliases("demo")["champion"] == winner
+    assert registry.aliases("demo")["previous"] == 1
+
+
+def test_a_crash_between_the_two_aliases_leaves_the_old_champion(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.promote("demo", 1, instead_of=None)
+    real = registry.place.client.set_registered_model_alias
+
+    def crash(name: str, alias: str, version: str) -> None:
+        if alias == "champion":
+            raise KeyboardInterrupt
+        real(name, alias, version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.place.client, "set_registered_model_alias", crash)
+        with pytest.raises(KeyboardInterrupt):
+            registry.promote("demo", 3, instead_of=1)
+    assert registry.aliases("demo") == {"champion": 1, "previous": 1, "challenger": 3}
+    with pytest.raises(ConfigError, match="nothing to roll back to"):
+        registry.rollback("demo")
+    registry.promote("demo", 3, instead_of=1)
+    assert registry.aliases("demo") == {"champion": 3, "previous": 1}
+
+
+def test_the_lock_of_a_process_that_died_is_broken(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.place.client.create_registered_model("demo" + module._LOCK)
+    monkeypatch.setattr(module, "_STALE_MS", 300)
+    begun = time.time()
+    registry.promote("demo", 1, instead_of=None)
+    assert time.time() - begun >= 0.1
+    assert registry.names() == ["demo"]
+
+
+def test_the_champion_is_not_deleted_alone(registry: Registry) -> None:
+    registry.promote("demo", 1, instead_of=None)
+    with pytest.raises(ConfigError, match="is champion"):
+        registry.delete("demo", 1)
+    registry.delete("demo", 3)
+    assert [version.number for version in registry.versions("demo")] == [2, 1]
+    registry.delete("demo")
+    assert registry.names() == []
+
+
+def test_an_unknown_name_or_version_is_an_error_with_the_closest(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'demo'"):
+        registry.versions("dmo")
+    with pytest.raises(ConfigError, match="no version 'champion'"):
+        registry.version("demo", "champion")

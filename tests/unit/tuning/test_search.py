@@ -1,0 +1,189 @@
+"""A search finds what is better, on windows that say so, and tells what that was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+import pytest
+
+from forecastkit import backtest
+from forecastkit.data.panel import Floats, Panel
+from forecastkit.errors import ConfigError, FitError, SeriesTooShortError
+from forecastkit.evaluation.gain import gain
+from forecastkit.evaluation.splits import Plan, windows
+from forecastkit.forecaster import Fitted, Forecaster, Trial
+from forecastkit.tuning import Search, search, tune
+
+PLAN = Plan(horizon=7, windows=3)
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ShiftedFitted(Fitted):
+    def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
+        last = self.history.tail(7).values.reshape(len(self.history), 7)
+        mean = np.tile(last, (1, horizon // 7 + 1))[:, :horizon] + self.recipe.shift
+        return mean, np.empty((*mean.shape, 0))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Shifted(Forecaster):
+    """The last week, and so much more: the best shift is known."""
+
+    name: ClassVar[str] = "shifted"
+    fitted_type: ClassVar[type[Fitted]] = ShiftedFitted
+    probabilistic: ClassVar[bool] = False
+
+    shift: float = 5.0
+    fails: bool = False
+
+    def _fit(self, train: Panel, horizon: int) -> ShiftedFitted:
+        if self.fails:
+            raise FitError("as it was told")
+        return ShiftedFitted(recipe=self, history=train)
+
+    @classmethod
+    def examples(cls) -> Iterator[Self]:
+        yield cls()
+
+    @classmethod
+    def suggest(cls, trial: Trial) -> Self:
+        return cls(
+            shift=trial.suggest_float("shift", -10.0, 10.0), fails=trial.suggest_categorical("fails", [False, True])
+        )
+
+
+@pytest.mark.slow
+def test_it_finds_the_better_recipe_and_says_what_that_gained(weekly_shop: Panel) -> None:
+    found = tune(weekly_shop, Shifted(), PLAN, search=Search(trials=25))
+    assert abs(found.recipe.shift) < 2
+    assert not found.recipe.fails
+    assert found.scores["tuned"] < found.scores["defaults"]
+    assert 0 < found.gain.low <= found.gain.value <= found.gain.high < 1
+    assert "gains" in found.verdict
+    assert found.trials[0]["recipe"] == "shifted"
+    assert len(found.trials) == 25
+
+
+@pytest.mark.slow
+def test_the_last_windows_are_not_seen_by_the_search(weekly_shop: Panel) -> None:
+    settings = Search(trials=12, holdout=2)
+    first = windows(weekly_shop, replace(PLAN.settled(weekly_shop), windows=2))[0]
+    spoilt = weekly_shop.values.copy()
+    for series, length in zip(first.series, first.lengths, strict=True):
+        spoilt[weekly_shop.offsets[series] + length : weekly_shop.offsets[series + 1]] += 1000.0
+    other = replace(weekly_shop, values=spoilt)
+    found = [tune(panel, Shifted(), PLAN, search=settings) for panel in (weekly_shop, other)]
+    scores = [[trial["score"] for trial in one.trials] for one in found]
+    assert scores[0] == scores[1]
+    assert found[0].gain != found[1].gain
+
+
+def test_the_windows_of_the_search_are_those_of_a_backtest_of_the_past(weekly_shop: Panel) -> None:
+    found = tune(weekly_shop, Shifted(), PLAN, search=Search(trials=1, holdout=2))
+    report = backtest(weekly_shop, {"x": Shifted()}, replace(PLAN, windows=5))
+    by_window = report.scores(by="window")["wape"]
+    assert found.scores["defaults"] == pytest.approx(by_window[:3].mean(), rel=1e-12)
+    assert found.report.head["cutoffs"] == report.head["cutoffs"][3:]
+
+
+@pytest.mark.slow
+def test_a_worse_trial_is_given_up_early_and_the_winner_is_scored_on_all_windows(weekly_shop: Panel) -> None:
+    found = tune(weekly_shop, Shifted(), replace(PLAN, windows=5), search=Search(trials=15))
+    counts = [trial["windows"] for trial in found.trials if np.isfinite(trial["score"])]
+    assert min(counts) == 3
+    again = search._objective(weekly_shop, found.recipe, replace(PLAN, windows=5).settled(weekly_shop), Search())
+    whole = np.mean([again.window(found.recipe, k)[0] for k in range(5)])
+    assert found.scores["tuned"] == pytest.approx(whole, rel=1e-12)
+
+
+def test_a_recipe_that_cannot_be_fitted_never_wins(weekly_shop: Panel) -> None:
+    found = tune(weekly_shop, Shifted(fails=True), PLAN, search=Search(trials=3))
+    assert found.trials[0]["score"] == float("inf")
+    assert found.base == found.recipe
+    assert "they stay" in found.verdict
+
+
+def test_a_budget_that_nobody_keeps_leaves_the_defaults(weekly_shop: Panel) -> None:
+    found = tune(weekly_shop, Shifted(), PLAN, search=Search(trials=3, budget={"p95_ms": 1e-6}))
+    assert found.recipe == Shifted()
+    assert not found.kept_budget
+    assert "no recipe keeps the budget" in found.verdict
+    assert not any(trial["feasible"] for trial in found.trials)
+
+
+@pytest.mark.slow
+def test_a_budget_rules_out_what_costs_too_much(weekly_shop: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    costly = lambda self, recipe: 10.0 if abs(recipe.shift) < 3 else 1.0  # noqa: E731
+    monkeypatch.setattr("forecastkit.tuning.objective.Objective.p95_ms", costly)
+    found = tune(weekly_shop, Shifted(), PLAN, search=Search(trials=20, budget={"p95_ms": 2.0}))
+    assert 3 <= abs(found.recipe.shift) < 5
+    assert found.kept_budget
+
+
+def test_an_interrupted_search_goes_on_where_it_was(
+    weekly_shop: Panel, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path / "study.log")
+
+    def stop_at_three(done: int, total: int, what: str) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    begun = Search(trials=6, storage=place, progress=stop_at_three)
+    with pytest.raises(KeyboardInterrupt):
+        tune(weekly_shop, Shifted(), PLAN, search=begun)
+    counted = []
+    on = replace(begun, resume=True, progress=lambda done, total, what: counted.append(done))
+    assert len(tune(weekly_shop, Shifted(), PLAN, search=on).trials) == 6
+    assert counted[0] == 3
+
+
+@pytest.mark.slow
+def test_more_processes_share_one_search(weekly_shop: Panel) -> None:
+    found = tune(weekly_shop, "window_average", PLAN, search=Search(trials=6, jobs=2))
+    assert [trial["trial"] for trial in found.trials] == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"by": "wap"}, "did you mean 'wape'"),
+        ({"by": "coverage"}, "can't be by 'coverage'"),
+        ({"budget": {"p95": 2.0}}, "did you mean 'p95_ms'"),
+        ({"trials": 0}, "trials must be at least 1"),
+        ({"resume": True}, "storage"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(weekly_shop: Panel, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        tune(weekly_shop, Shifted(), PLAN, search=Search(**options))
+
+
+def test_a_model_without_hyperparameters_is_refused(weekly_shop: Panel) -> None:
+    with pytest.raises(ConfigError, match="nothing to search"):
+        tune(weekly_shop, "naive", PLAN)
+
+
+def test_a_history_too_short_for_all_windows_is_refused(weekly_shop: Panel) -> None:
+    with pytest.raises(SeriesTooShortError, match="windows"):
+        tune(weekly_shop, Shifted(), horizon=28, windows=4)
+
+
+@pytest.mark.parametrize("by", ["wape", "mase", "rmsse", "smape", "mae", "rmse", "bias"])
+def test_the_gain_is_that_of_the_leaderboard(weekly_shop: Panel, by: str) -> None:
+    report = backtest(weekly_shop, {"a": Shifted(shift=4.0), "b": Shifted(shift=1.0)}, PLAN)
+    table = report.scores().set_index("model")[by].abs()
+    found = gain(report, by, "a", "b")
+    assert found.value == pytest.approx(1 - table["b"] / table["a"], rel=1e-9)
+    assert found.low <= found.value <= found.high
+
+
+def test_the_gain_of_a_recipe_over_itself_is_nothing(weekly_shop: Panel) -> None:
+    report = backtest(weekly_shop, {"a": Shifted(), "b": Shifted(shift=5.0)}, PLAN)
+    found = gain(report, "wape", "a", "b")
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)

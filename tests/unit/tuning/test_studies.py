@@ -1,0 +1,136 @@
+"""A study outlives the processes that work on it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from forecastkit import execution
+from forecastkit.errors import ConfigError, StoreError
+from forecastkit.tuning import studies
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    return str(tmp_path / "study.log")
+
+
+def begun(place: str, slots: int, **task: object) -> optuna.Study:
+    study = studies.begin(place, "s", task, resume=False)
+    studies.fill(study, slots, {"x": 2.0})
+    return study
+
+
+def square(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", 0.0, 4.0) ** 2
+
+
+def slots_done(study: optuna.Study) -> list[int]:
+    return [trial.user_attrs[studies.SLOT] for trial in studies.finished(study)]
+
+
+def test_every_slot_is_done_once_and_the_first_with_the_given_parameters(place: str) -> None:
+    begun(place, 5)
+    study = studies.reopened(place, "s", seed=0)
+    studies.work(study, square, time.time() + 60)
+    assert slots_done(study) == [0, 1, 2, 3, 4]
+    assert studies.finished(study)[0].params == {"x": 2.0}
+
+
+def test_two_searches_with_one_seed_try_the_same(tmp_path: Path) -> None:
+    tried = []
+    for name in "ab":
+        begun(str(tmp_path / name), 14)
+        study = studies.reopened(str(tmp_path / name), "s", seed=3)
+        studies.work(study, square, time.time() + 60)
+        tried.append([trial.params for trial in studies.finished(study)])
+    assert tried[0] == tried[1]
+    assert len({str(params) for params in tried[0]}) == 14
+
+
+def test_a_search_of_another_task_is_not_gone_on_with(place: str) -> None:
+    begun(place, 2, by="wape")
+    with pytest.raises(ConfigError, match="--resume goes on"):
+        studies.begin(place, "s", {"by": "wape"}, resume=False)
+    with pytest.raises(ConfigError, match=r"another one \(by differ\)"):
+        studies.begin(place, "s", {"by": "mase"}, resume=True)
+    assert studies.begin(place, "s", {"by": "wape"}, resume=True).study_name == "s"
+
+
+def test_a_deleted_search_is_gone(place: str) -> None:
+    begun(place, 1)
+    studies.delete(place, "s")
+    with pytest.raises(StoreError, match="no search 's'"):
+        studies.reopened(place, "s", seed=0)
+
+
+def test_an_interrupted_trial_is_done_again_with_its_parameters(place: str) -> None:
+    begun(place, 3)
+    study = studies.reopened(place, "s", seed=0)
+    seen = []
+
+    def interrupted(trial: optuna.Trial) -> float:
+        seen.append(square(trial))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return seen[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        studies.work(study, interrupted, time.time() + 60)
+    studies.fill(study, 4, {})
+    studies.work(study, square, time.time() + 60)
+    assert slots_done(study) == [0, 1, 2, 3]
+    assert studies.finished(study)[1].value == seen[1]
+
+
+def test_time_that_is_up_leaves_the_rest_waiting(place: str) -> None:
+    study = begun(place, 2)
+    studies.work(study, square, time.time() - 1)
+    assert [t.state for t in study.get_trials()] == [TrialState.WAITING] * 2
+
+
+def slowly(trial: optuna.Trial) -> float:
+    time.sleep(0.2)
+    return square(trial)
+
+
+def member(place: str, number: int) -> None:
+    study = studies.reopened(place, "s", seed=number)
+    studies.work(study, slowly, time.time() + 60)
+
+
+def kill_one_at_work(study: optuna.Study, killed: list[int]) -> None:
+    running = study.get_trials(states=(TrialState.RUNNING,))
+    if not killed and running and studies.WORKER in running[0].user_attrs:
+        killed.append(running[0].user_attrs[studies.WORKER][1])
+        os.kill(killed[0], signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_loses_no_trial_and_none_is_done_twice(place: str) -> None:
+    study, killed = begun(place, 12), []
+    codes = execution.crew(partial(member, place), 3, partial(kill_one_at_work, study, killed))
+    assert sorted(codes) == [-signal.SIGKILL, 0, 0]
+    assert Counter(slots_done(study)) == Counter(range(12))
+    states = Counter(t.state for t in study.get_trials())
+    assert states[TrialState.FAIL] >= 1
+    assert states[TrialState.RUNNING] == states[TrialState.WAITING] == 0
+
+
+def test_a_process_is_alive_until_it_ends() -> None:
+    process = multiprocessing.get_context("spawn").Process(target=os.getpid)
+    process.start()
+    pid = process.pid
+    assert pid is not None
+    while studies._alive(pid):
+        time.sleep(0.01)
+    assert process.is_alive() is False
