@@ -1,6 +1,7 @@
 """The compiled ARIMA family beside statsforecast, statsmodels and pmdarima: how fast, how accurate, how large on disk.
 
 python benchmarks/arima.py speed --rivals PYTHON   one thread, side by side in turn
+python benchmarks/arima.py threads                 two threads beside one
 python benchmarks/arima.py accuracy                four panels of real demand, through the command
 python benchmarks/arima.py store                   bytes of a saved model
 
@@ -124,8 +125,8 @@ READING = (
     "SARIMAX by default maximises an approximately diffuse likelihood of the series, ours is the exact one of its "
     "differences; tuned (simple_differencing, concentrate_scale) it has ours, and an interval of the differences only",
     "MASE of both on the rival's series; ours are not below 0 where demand never was",
-    f"two threads beside one: milliseconds are of wall-clock there, medians of {REPEATS} runs in turn",
 )
+READING_THREADS = f"milliseconds a series are of wall-clock, from a table to a table; medians of {REPEATS} runs in turn"
 MAKE_RIVALS = (
     "rivals left out: make an environment by `python -m venv rivals` and `rivals/bin/python -m pip install "
     "statsforecast statsmodels pmdarima`, and give its Python by --rivals"
@@ -193,12 +194,17 @@ def speed(python: str | None, quick: bool) -> None:
             found = race(work, worker, quick)
             rows += found.rows(worker)
             notes += found.remarks()
-        for work in IN_THREADS:
-            more, note = in_threads(work, quick)
-            rows, notes = rows + more, [*notes, note]
     notes += [] if python else [MAKE_RIVALS]
     unnamed(python)
-    finish("arima_speed", "ARIMA: fit and forecast side by side, one thread unless said", rows, notes, quick)
+    finish("arima_speed", "ARIMA: fit and forecast side by side, one thread", rows, notes, quick)
+
+
+def threads(quick: bool) -> None:
+    with one_thread():
+        inside()  # compiles, or loads what was compiled
+        found = [in_threads(work, quick) for work in IN_THREADS]
+    rows = [row for more, _ in found for row in more]
+    finish("arima_threads", "ARIMA in two threads", rows, [READING_THREADS, *(note for _, note in found)], quick)
 
 
 @dataclass
@@ -317,12 +323,9 @@ def in_threads(work: Work, quick: bool) -> tuple[list[dict[str, Any]], str]:
     rows = []
     for name, part in (("fit", "fit_wall_s"), ("whole job", "wall_s")):
         one, two = (1e3 * median(costs[threads], part) / n for threads in (1, 2))
-        title = f"two threads, {name}: {work.title}"
-        rival = Rival("forecastkit, one thread", n, THREADS)
-        rows.append(row(title, n, two, rival=rival, version=fk.__version__, costs=[one] * n))
-    note = (
-        f"two threads, {work.title}: two processes that know nothing of each other do {at_most(work, quick):.2f} times"
-    )
+        row = {"work": f"{name}: {work.title}", "series": n, "one_thread_ms": round(one, 4)}
+        rows.append(row | {"two_threads_ms": round(two, 4), "ratio": round(one / two, 2), "target": THREADS})
+    note = f"{work.title}: two processes that know nothing of each other do {at_most(work, quick):.2f} times"
     return rows, f"{note} the work of one here; load {os.getloadavg()[0]:.2f} afterwards"
 
 
@@ -447,7 +450,7 @@ def pickles(y: Any, work: Work) -> tuple[int, int, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "accuracy", "store"))
+    parser.add_argument("what", choices=("speed", "threads", "accuracy", "store"))
     parser.add_argument("--rivals", metavar="PYTHON", default=os.environ.get("FORECASTKIT_RIVALS"))
     parser.add_argument("--quick", action="store_true", help="a few series, nothing is written")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -458,7 +461,7 @@ def main() -> None:
     elif options.what == "speed":
         speed(options.rivals, options.quick)
     else:
-        {"accuracy": accuracy, "store": store}[options.what](options.quick)
+        {"threads": threads, "accuracy": accuracy, "store": store}[options.what](options.quick)
 
 
 if __name__ == "__main__":

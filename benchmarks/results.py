@@ -29,6 +29,7 @@ ORDER = (
     "decoders",
     "heads",
     "arima_speed",
+    "arima_threads",
     "arima_fits",
     "arima_accuracy",
     "arima_store",
