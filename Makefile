@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := prophet,torch,onnx,boost,datasets,dev
+EXTRAS := prophet,torch,onnx,boost,datasets,report,dev
 # What is left of the cores to the tests when several run at once.
 export OMP_NUM_THREADS ?= 1
 

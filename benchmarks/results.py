@@ -14,6 +14,7 @@ ORDER = (
     "grocery",
     "covariates",
     "hourly",
+    "intervals",
     "arima_speed",
     "arima_fits",
     "arima_accuracy",

@@ -10,11 +10,12 @@ import traceback
 import click
 
 from forecastkit import __version__, errors
-from forecastkit.cli import backtest, bench, check, datasets, export, fit, forecast, models
+from forecastkit.cli import backtest, bench, check, datasets, export, fit, forecast, models, report
 
 COMMANDS = (
     check.command,
     backtest.command,
+    report.command,
     fit.command,
     forecast.command,
     export.command,
@@ -50,7 +51,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """The exit code of a command line: 0 done, 2 usage, 3 data, 4 extra, 5 fit, 6 store, 70 our bug, 130 Ctrl-C."""
     try:
-        return root.main(arguments, prog_name="forecastkit", standalone_mode=False) or 0
+        return root.main(arguments, prog_name="forecastkit", standalone_mode=False, obj=tuple(arguments)) or 0
     except errors.ForecastkitError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
