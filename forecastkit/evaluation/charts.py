@@ -27,7 +27,7 @@ _INK, _FAINT = "#aa0000", "#aa0010"
 _LINES = tuple(f"#aa01{k:02}" for k in range(COLOURS))
 _VARIABLES = {_INK: "--ink", _FAINT: "--faint", **{c: f"--c{k}" for k, c in enumerate(_LINES)}}
 _MARKS = "osD^vP"  # lines are told apart without colour too
-_SIZE = (4.6, 2.9)  # inches, so that text is large enough on a phone and small enough on a desk
+_SIZE = (4.6, 2.6)  # inches, so that text is large enough on a phone and small enough on a desk
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "forecastkit",
@@ -112,7 +112,7 @@ class Charts:
 
     def dots(self, table: pd.DataFrame, what: str, title: str) -> Chart:
         """A row a segment, a dot a model."""
-        figure, axes = _canvas(height=1.5 + 0.27 * len(table))
+        figure, axes = _canvas(height=0.9 + 0.27 * len(table))
         for k, name in enumerate(table.columns):
             axes.plot(table[name], range(len(table)), _MARKS[k], color=_LINES[k], markersize=5, label=_legible(name))
         axes.set_yticks(range(len(table)), [_legible(str(x)) for x in table.index])
@@ -147,12 +147,15 @@ class Charts:
         figure, axes = _canvas(height=3.4)
         best = table[list(front)].sort_values("seconds")
         axes.plot(best["seconds"], best["mase"], color=_LINES[0], linewidth=1.2, drawstyle="steps-post")
-        for (name, row), on_front in zip(table.iterrows(), front, strict=True):
-            axes.plot(row["seconds"], row["mase"], "o", color=_LINES[0] if on_front else _INK)
-            axes.annotate(
-                _legible(str(name)), (row["seconds"], row["mase"]), (4, 4), textcoords="offset points", size=8
-            )
+        ordered = table.assign(front=list(front)).sort_values("seconds")
+        for k, (name, row) in enumerate(ordered.iterrows()):
+            place = (row["seconds"], row["mase"])
+            axes.plot(*place, "o", color=_LINES[0] if row["front"] else _INK)
+            # Above and below in turn, as quick models lie close together.
+            axes.annotate(_legible(str(name)), place, (4, 4 - 13 * (k % 2)), textcoords="offset points", size=8)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         axes.margins(x=0.25)
         axes.set_xlabel("seconds of fitting and predicting")
         axes.set_ylabel("MASE")
@@ -161,7 +164,7 @@ class Charts:
 
     def fan(self, fan: Fan, model: str) -> Chart:
         """History, what came, and the forecast with its interval."""
-        figure, axes = _canvas(height=2.2)
+        figure, axes = _canvas(height=2.0)
         axes.plot(fan.times, fan.y, color=_INK, linewidth=1)
         axes.plot(fan.after, fan.came, color=_INK, linewidth=1, linestyle=":", marker=".", markersize=3, label="came")
         axes.plot(fan.after, fan.median, color=_LINES[0], linewidth=1.5, label=_legible(model))
@@ -201,11 +204,15 @@ def _canvas(height: float = _SIZE[1]) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes) -> None:
-    """Above the axes, where it hides nothing."""
+    """Above the axes, in as many columns as there is room for."""
+    _, names = axes.get_legend_handles_labels()
+    columns = 3 if max(map(len, names)) <= 15 else 2
     with mpl.rc_context(_STYLE):
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, handlelength=1.4, columnspacing=1
-        )
+        figure = axes.get_figure(root=True)
+        assert figure is not None  # the axes were made on one
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + 0.17 * -(-len(names) // columns))
+        figure.legend(loc="outside upper left", ncols=columns, borderaxespad=0, handlelength=1.4, columnspacing=1)
 
 
 def _legible(name: str) -> str:

@@ -112,7 +112,9 @@ def _verdict(page: _Page) -> str:
     others = list(page.board.loc[page.board["with_best"], "model"][1:])
     if len(page.models) == 1:
         return words + "."
-    return words + (f". {', '.join(others)} can't be told from it." if others else ". The others are worse for sure.")
+    return words + (
+        f". {', '.join(others)} can't be told from it." if others else ". The others are worse by more than chance."
+    )
 
 
 def _sections(page: _Page) -> Iterator[Section]:
@@ -152,7 +154,7 @@ def _significance(page: _Page) -> Section:
         return Section("chance", "Is the difference real?")
     rows = []
     for k, name in enumerate(found.models):
-        p = "" if k == 0 else f"{found.p[0, k]:.3f}"
+        p = "" if k == 0 else f"{found.p[0, k]:.3f}" if found.p[0, k] > 1 / comparison.DRAWS else "< 0.001"
         rows.append([name, _number(found.scores[k]), p, f"{found.ranks.ranks[k]:.2f}"])
     blocks = f"{found.ranks.blocks:,} {found.blocks}"
     words = (
@@ -253,8 +255,8 @@ def _series(page: _Page) -> Section:
         f"The series that {page.best} misses most", ["series", "MASE", "WAPE", "bias", "tracking signal"], rows
     )
     words = (
-        "Typical series are those around the median MASE. A tracking signal is the sum of errors over their mean size; "
-        f"of {scored} unrelated errors chance keeps it within ±{2.5 * np.sqrt(scored):.0f}."
+        "Charts show the last window; typical series are those around the median MASE. A tracking signal is the sum of "
+        f"errors over their mean size: {scored} unrelated ones stay within ±{2.5 * np.sqrt(scored):.0f} by chance."
     )
     return Section("series", "Series, worst and typical", words, [table], charts)
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecastkit.data.io import write_atomic
+from forecastkit.data.panel import Floats
 from forecastkit.errors import ConfigError, MissingExtraError, closest
 from forecastkit.evaluation import comparison, conformal, records, scores
 from forecastkit.evaluation.comparison import Comparison
@@ -43,6 +44,7 @@ class Report:
     head: dict[str, Any]
     conformal: Conformal | None = None
     _keep_alive: Any = field(default=None, repr=False, compare=False)
+    _made: dict[str, list[Floats]] = field(default_factory=dict, repr=False, compare=False)  # of calibration, by model
 
     @classmethod
     def read(cls, folder: str | Path, *, keep_alive: Any = None) -> Self:
@@ -55,7 +57,7 @@ class Report:
         """The same report with intervals made another way, or as the models gave them (None); nothing runs again."""
         if how is not None and not self._first:
             raise ConfigError("intervals are calibrated on windows before those scored: run with calibrate=4, say")
-        return replace(self, conformal=how)
+        return replace(self, conformal=how, _made={})
 
     @property
     def _first(self) -> int:
@@ -68,7 +70,8 @@ class Report:
         how = self.conformal
         if how is not None and (how.models is None or model in how.models):
             lowest = -np.inf if self.head["screening"]["negatives"] else 0.0
-            tables = conformal.calibrated(tables, self.head["levels"], how, self._groups(how.group), lowest)
+            made = self._made.setdefault(model, [])
+            tables = conformal.calibrated(tables, self.head["levels"], how, self._groups(how.group), lowest, made)
         for table in tables:
             window = table["window"][0].as_py() - self._first if len(table) else -1
             if window >= 0:
