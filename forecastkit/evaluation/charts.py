@@ -152,7 +152,9 @@ class Charts:
             place = (row["seconds"], row["mase"])
             axes.plot(*place, "o", color=_LINES[0] if row["front"] else _INK)
             # Above and below in turn, as quick models lie close together.
-            axes.annotate(_legible(str(name)), place, (4, 4 - 13 * (k % 2)), textcoords="offset points", size=8)
+            axes.annotate(
+                _legible(str(name)), place, (4, 4 - 13 * (k % 2)), textcoords="offset points", size=8, color=_INK
+            )
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")

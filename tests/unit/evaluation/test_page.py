@@ -87,6 +87,7 @@ def test_names_are_text_and_never_markup_or_mathematics(page: str) -> None:
 
 def test_no_stand_in_colour_is_left_and_text_can_be_read_in_light_and_dark(page: str) -> None:
     assert "#aa0" not in page
+    assert all("fill: var(--ink)" in text for text in re.findall(r"<text .*?>", page))
     assert "mathdefault" not in page  # how powers of ten would be written for another way of setting text
     themes = re.findall(r":root \{(.*?)\}", page, flags=re.DOTALL)
     assert len(themes) == 2
