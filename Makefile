@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := prophet,torch,onnx,boost,tuning,tracking,datasets,plot,dev
+EXTRAS := prophet,torch,onnx,boost,tuning,tracking,report,datasets,plot,dev
 # What is left of the cores to the tests when several run at once.
 export OMP_NUM_THREADS ?= 1
 

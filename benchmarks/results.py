@@ -28,6 +28,7 @@ ORDER = (
     "memory",
     "decoders",
     "heads",
+    "intervals",
     "arima_speed",
     "arima_threads",
     "arima_fits",

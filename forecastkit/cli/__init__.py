@@ -10,11 +10,25 @@ import traceback
 import click
 
 from forecastkit import __version__, errors
-from forecastkit.cli import backtest, bench, check, datasets, export, fit, forecast, models, promote, registry, tune
+from forecastkit.cli import (
+    backtest,
+    bench,
+    check,
+    datasets,
+    export,
+    fit,
+    forecast,
+    models,
+    promote,
+    registry,
+    report,
+    tune,
+)
 
 COMMANDS = (
     check.command,
     backtest.command,
+    report.command,
     tune.command,
     fit.command,
     forecast.command,

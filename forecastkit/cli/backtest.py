@@ -6,45 +6,24 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from forecastkit.cli import console, options
+from forecastkit.cli import console, options, report
 from forecastkit.cli.options import Making, Table
 from forecastkit.cli.tracking import Tracking, about, delivered, tracking_options
 from forecastkit.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from forecastkit.data.panel import Panel
     from forecastkit.evaluation.report import Report
     from forecastkit.evaluation.splits import Plan
     from forecastkit.forecaster import Forecaster
 
 FAMILIES = ("naive", "seasonal_naive", "arima", "sarima", "auto_arima", "prophet", "boosted", "lstm", "gru")
-_SHOWN = (
-    "best",
-    "mase",
-    "95 %",
-    "skill",
-    "rmsse",
-    "wape",
-    "smape",
-    "bias",
-    "wql",
-    "coverage",
-    "fit_s",
-    "predict_s",
-    "peak_mb",
-    "series",
-    "failed",
-)
-_SPARE = ("rmsse", "95 %", "series", "peak_mb", "predict_s", "smape", "coverage", "wql")
 
 
 @dataclass(frozen=True)
@@ -127,9 +106,9 @@ keeping_options = options.packed(
 @options.levels_option
 @keeping_options
 @tracking_options
-@options.json_option
+@report.showing_options
 @options.config_option
-def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> None:
+def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any) -> None:
     """Forecast the past of DATA with each model and print the leaderboard, best MASE first.
 
     DATA is a CSV or Parquet file, "-" for standard input, or dataset:NAME. Without -m all families compete: naive,
@@ -150,15 +129,12 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     folder = Path(keeping.output) if keeping.output else _scratch(panel, entries, plan, levels)
     if not keeping.output and not keeping.resume:
         records.discard(folder)  # what an interrupted run left and nobody wants to go on with
-    report = _run(panel, entries, plan, levels, replace(keeping, output=str(folder)), data)
+    found = _run(panel, entries, plan, levels, replace(keeping, output=str(folder)), data)
     recorded = False
     try:
+        report.show(found, packs["showing"])
         tracking: Tracking = packs["tracking"]
-        recorded = not tracking.track or _record(report, entries, tracking, about(panel, plan, data, making.seed))
-        if as_json:
-            console.print_json(report.summary())
-        else:
-            _show(report)
+        recorded = not tracking.track or _record(found, entries, tracking, about(panel, plan, data, making.seed))
     finally:
         if recorded and not keeping.output:
             shutil.rmtree(folder, ignore_errors=True)
@@ -202,23 +178,23 @@ def _run(
             strict=keeping.strict,
             progress=progress,
             name=Path(data).name,
+            command=console.typed(),
         )
         try:
-            report = backtest(panel, entries, plan, levels=levels, run=run)
+            return backtest(panel, entries, plan, levels=levels, run=run)
         except KeyboardInterrupt:
             console.say(f"what was finished is kept in {keeping.output}: the same command with --resume goes on")
             raise
-    return report
 
 
-def _record(report: Report, entries: dict[str, Forecaster], tracking: Tracking, tags: dict[str, Any]) -> bool:
+def _record(found: Report, entries: dict[str, Forecaster], tracking: Tracking, tags: dict[str, Any]) -> bool:
     """Send the results to where runs are tracked; False when they wait on disk to be sent."""
     from forecastkit.tracking.records import Entry, Record, params_of
 
     runs = tuple(Entry(label, params_of(recipe)) for label, recipe in entries.items())
-    files = tuple(name for name in ("backtest.json", "report.html") if (report.folder / name).exists())
+    files = tuple(name for name in ("backtest.json", "report.html") if (found.folder / name).exists())
     return (
-        delivered(report.folder, Record(str(tracking.track), "backtest", runs, tags, files), tracking.tracking)
+        delivered(found.folder, Record(str(tracking.track), "backtest", runs, tags, files), tracking.tracking)
         is not None
     )
 
@@ -228,33 +204,3 @@ def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: t
     key = hashlib.sha256(repr((panel.fingerprint, entries, plan, levels)).encode()).hexdigest()[:12]
     here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else Path(tempfile.gettempdir())
     return here / ".forecastkit" / "backtests" / key
-
-
-def _show(report: Report) -> None:
-    data, plan = report.head["data"], report.head["plan"]
-    board = report.leaderboard()
-    rows = [[row["model"], *(row[name] for name in _SHOWN)] for row in _marked(board)]
-    title = (
-        f"{data['name']}: {data['series']:,} series, freq {data['freq']}, horizon {plan['horizon']}, "
-        f"{plan['windows']} windows, season {plan['season']}"
-    )
-    console.print_table(["model", *_SHOWN], rows, title=title, spare=_SPARE)
-    console.say(
-        "MASE, sMAPE (percent) and WAPE score the median, bias and RMSSE the mean; seconds are of all processes"
-    )
-    if board["with_best"].sum() > 1:
-        console.say("≈: the difference from the best may be chance (95 %, all pairs taken together)")
-    failures = report.failures
-    for row in failures.drop_duplicates(["model", "reason"]).head(5).to_dict("records"):
-        console.say(f"{row['model']} failed on {row['series']!r}: {row['reason']} (seasonal naive stood in)")
-    if report.head["left_out"]:
-        names = report.head["left_out"]
-        console.say(f"{len(names):,} series miss a window, too short or ended before it, such as {names[0]!r}")
-
-
-def _marked(board: pd.DataFrame) -> Iterator[dict[Any, Any]]:
-    """The rows of a leaderboard with what a person reads: who can't be told from the best, MASE from and to."""
-    for place, row in enumerate(board.to_dict("records")):
-        mark = ("best" if place == 0 else "≈") if row["with_best"] else ""
-        bounds = "-" if row["mase_low"] != row["mase_low"] else f"{row['mase_low']:.3f}-{row['mase_high']:.3f}"
-        yield {**row, "best": mark, "95 %": bounds}

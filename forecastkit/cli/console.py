@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def say(text: str) -> None:
     """A remark to the person, never part of the result."""
     click.echo(text, err=True)
+
+
+def typed() -> str | None:
+    """The command line as a person typed it."""
+    arguments = click.get_current_context().find_root().obj
+    return shlex.join(["forecastkit", *arguments]) if arguments else None
+
+
+def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as JSON values: a time is text, what has no value is None."""
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records", date_format="iso", double_precision=15))
+    return rows
 
 
 def print_json(value: Any, target: str = "-") -> None:

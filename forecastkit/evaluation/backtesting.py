@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 BASELINE = "seasonal_naive"
 _CHUNKS = 16  # a panel is worked on in about so many pieces ...
 _MOST_SERIES = 512  # ... none larger than this
+_SHOWN = 3  # horizons of demand before the last cutoff that a run keeps for charts
 _RETRIES = 20  # series that a model may name as bad before it has failed on all
 
 
@@ -49,7 +50,7 @@ class Run:
     temporary one that lives as long as the report) · resume: go on with the run that stands in `folder` · strict: raise
     `FitError` at the first series that fails instead of falling back · progress: called with (done, total, what) ·
     executor: any `concurrent.futures.Executor` that takes the local models' work instead of own processes · name: of
-    the data.
+    the data · command: the line that a person typed, for the report.
     """
 
     jobs: int = 1
@@ -59,6 +60,7 @@ class Run:
     progress: Callable[[int, int, str], None] | None = None
     executor: Executor | None = None
     name: str = "data"
+    command: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,11 @@ def backtest(
     head = _head(panel, plan, entries, levels, run.name)
     scored = cuts[plan.calibrate :]
     head["left_out"] = [panel.ids[i] for i in left_out(panel, scored)]
-    head["cutoffs"] = _cutoffs(panel, scored)
+    head |= {"cutoffs": _cutoffs(panel, scored), "command": run.command}
     with records.locked(folder):
         records.begin(folder, head, resume=run.resume)
         records.write_segments(folder, segments.describe(panel, cuts))
+        records.write_history(folder, panel.bare().until(cuts[-1].series, cuts[-1].lengths).tail(_SHOWN * plan.horizon))
         _stage(folder, panel)
         _work_off(folder, _tasks(entries, plan, cuts, len(panel)), run)
         records.finish(folder)
@@ -302,7 +305,7 @@ def _forecast_windows(scene: _Scene, task: _Task, missing: set[int], strict: boo
         if strict and failures:
             series, reason = next(iter(failures.items()))
             raise FitError(reason, model=task.label, series=series)
-        cost = Cost.of(fitting, predicting)
+        cost = Cost.of(fitting, predicting, attempt.size_mb)
         part = Part(task.label, cut.index, task.chunk, cost, failures)
         records.write(scene.folder, part, records.table(scene.panel, scene.plan, cut, forecast))
 
@@ -315,6 +318,14 @@ class _Attempt:
     fitted: Fitted | None
     kept: Ints  # indices into the training panel
     reasons: dict[str, str]
+
+    @property
+    def size_mb(self) -> float:
+        """Of what was estimated, without recipe and history; 0 where nothing could be."""
+        if self.fitted is None:
+            return 0.0
+        state = self.fitted.state()
+        return (sum(a.nbytes for a in state.arrays.values()) + len(json.dumps(state.values))) / 1e6
 
     def moved_to(self, train: Panel, history: int | None) -> _Attempt:
         """The same parameters on newer periods, `history` of them at most; a pooled model takes new series too."""

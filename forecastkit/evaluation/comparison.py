@@ -110,29 +110,35 @@ def friedman(losses: ArrayLike, level: float = LEVEL) -> Ranks:
 def all_pairs(losses: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> Floats:
     """p values of the difference of mean loss of every pair of models, valid together; [N, M] -> [M, M].
 
-    Blocks are drawn again, and each difference is held against the largest studentised one of any pair. So a model may
-    be called the best after looking, which testing the winner alone would not allow. Romano & Wolf (2005), "Exact and
-    approximate stepdown methods for multiple hypothesis testing", Journal of the American Statistical Association 100,
-    the single-step form.
+    If two models are alike, the sign of their difference in a block is a toss of a coin: blocks' signs are tossed, and
+    each difference is held against the largest of any pair, all in units of their root sum of squares. So a model may
+    be called the best after looking, which testing the winner alone would not allow. Efron (1969), "Student's t-test
+    under symmetry conditions", Journal of the American Statistical Association 64; Westfall & Young (1993),
+    "Resampling-based multiple testing", section 2.3, the single-step form.
     """
     table = np.asarray(losses, float)
     n, m = table.shape
-    table = table - table.mean(axis=0)  # the products below are of errors, not of levels
-    products = (table[:, :, None] * table[:, None, :]).reshape(n, m * m)
-    drawn = resampled(np.concatenate([table, products], axis=1), draws, seed) / n  # [draws, M + M * M]
-    found = np.asarray(losses, float).mean(axis=0)
-    t = np.abs(_studentised(found[None], products.mean(axis=0).reshape(1, m, m), np.zeros((1, m)), n))[0]  # [M, M]
-    largest = np.abs(_studentised(drawn[:, :m], drawn[:, m:].reshape(-1, m, m), drawn[:, :m], n)).max(axis=(1, 2))
-    return np.where(np.eye(m) > 0, 1.0, (1 + (largest[:, None, None] >= t).sum(axis=0)) / (draws + 1))
+    first, second = np.triu_indices(m, 1)
+    d = table[:, first] - table[:, second]  # [N, K] a column a pair
+    size = np.sqrt((d**2).sum(axis=0))
+    d = np.divide(d, size, out=np.zeros_like(d), where=size > 0)
+    rng, step = np.random.default_rng(seed), max(1, _AT_ONCE // n)
+    largest = [
+        np.abs(rng.choice([-1.0, 1.0], (min(step, draws - k), n)) @ d).max(axis=1) for k in range(0, draws, step)
+    ]
+    reached = np.concatenate(largest)[:, None] >= np.abs(d.sum(axis=0)) * (1 - 1e-9)  # [draws, K]
+    p = np.ones((m, m))
+    p[first, second] = p[second, first] = (1 + reached.sum(axis=0)) / (draws + 1)
+    return p
 
 
-def _studentised(means: Floats, products: Floats, centres: Floats, n: int) -> Floats:
-    """Differences of means over their standard errors, [B, M, M]; `products` are mean products of losses."""
-    covariance = products - centres[:, :, None] * centres[:, None, :]
-    own = np.einsum("bii->bi", covariance)
-    error = np.sqrt(np.maximum(own[:, :, None] + own[:, None, :] - 2 * covariance, 0) / n)
-    difference = means[:, :, None] - means[:, None, :]
-    return np.divide(difference, error, out=np.where(difference == 0, 0.0, np.inf), where=error > 1e-12)
+def pareto(costs: ArrayLike) -> Flags:
+    """Rows that no other row is as good as in every column and better in one; low is good. [M, K] -> [M]"""
+    table = np.asarray(costs, float)
+    no_worse = (table[:, None] <= table).all(axis=-1)  # [M, M] row against column
+    better = (table[:, None] < table).any(axis=-1)
+    beaten: Flags = np.any(no_worse & better, axis=0)
+    return ~beaten
 
 
 def resampled(values: Floats, draws: int = DRAWS, seed: int = 0) -> Floats:

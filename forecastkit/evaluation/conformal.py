@@ -70,17 +70,22 @@ def calibrated(
     how: Conformal,
     groups: Mapping[str, int] | None = None,
     lowest: float = -np.inf,
+    made: list[Floats] | None = None,
 ) -> Iterator[pa.Table]:
     """The windows of a model, oldest first, each with quantiles made from those before it; the first as it is.
 
-    `levels` have 0.5 among them; `groups` numbers the series' groups from 0; `lowest` is what demand never falls below.
+    `levels` have 0.5 among them; `groups` numbers the series' groups from 0; `lowest` is what demand never falls below;
+    `made` keeps what was found for the windows, so that going through them again sorts no errors again.
     """
     past: list[_Window] = []
+    made = [] if made is None else made
     aims = np.tile(np.array(levels), (1 + max((groups or {"": 0}).values()), 1))  # [G, Q]
     for table in tables:
         window = _window(table, levels, groups)
         if past:
-            shifts = _shifts(past, aims, how)[window.groups]  # [n, H, Q]
+            if len(made) < len(past):
+                made.append(_shifts(past, aims, how))
+            shifts = made[len(past) - 1][window.groups]  # [n, H, Q]
             quantiles = _around(window, shifts, levels, lowest)
             aims = _adapted(aims, window, quantiles, levels, how.rate)
             yield _replaced(table, quantiles, levels)

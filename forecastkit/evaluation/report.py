@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pyarrow as pa
 
-from forecastkit.errors import ConfigError, closest
+from forecastkit.data.io import write_atomic
+from forecastkit.data.panel import Floats
+from forecastkit.errors import ConfigError, MissingExtraError, closest
 from forecastkit.evaluation import comparison, conformal, records, scores
 from forecastkit.evaluation.comparison import Comparison
 from forecastkit.evaluation.conformal import Conformal
@@ -42,6 +44,7 @@ class Report:
     head: dict[str, Any]
     conformal: Conformal | None = None
     _keep_alive: Any = field(default=None, repr=False, compare=False)
+    _made: dict[str, list[Floats]] = field(default_factory=dict, repr=False, compare=False)  # of calibration, by model
 
     @classmethod
     def read(cls, folder: str | Path, *, keep_alive: Any = None) -> Self:
@@ -54,7 +57,7 @@ class Report:
         """The same report with intervals made another way, or as the models gave them (None); nothing runs again."""
         if how is not None and not self._first:
             raise ConfigError("intervals are calibrated on windows before those scored: run with calibrate=4, say")
-        return replace(self, conformal=how)
+        return replace(self, conformal=how, _made={})
 
     @property
     def _first(self) -> int:
@@ -67,7 +70,8 @@ class Report:
         how = self.conformal
         if how is not None and (how.models is None or model in how.models):
             lowest = -np.inf if self.head["screening"]["negatives"] else 0.0
-            tables = conformal.calibrated(tables, self.head["levels"], how, self._groups(how.group), lowest)
+            made = self._made.setdefault(model, [])
+            tables = conformal.calibrated(tables, self.head["levels"], how, self._groups(how.group), lowest, made)
         for table in tables:
             window = table["window"][0].as_py() - self._first if len(table) else -1
             if window >= 0:
@@ -118,7 +122,8 @@ class Report:
 
     @property
     def timings(self) -> pd.DataFrame:
-        """Cost of each model in each window: fit_s, predict_s, cpu_s (summed over processes), peak_mb (largest)."""
+        """Cost of each model in each window: fit_s, predict_s, cpu_s (summed over processes), peak_mb (largest),
+        size_mb of what was learned."""
         import pandas as pd
 
         rows = [
@@ -126,8 +131,8 @@ class Report:
             for model in self.models
             for part in self._parts(model)
         ]
-        frame = pd.DataFrame(rows, columns=["model", "window", "fit_s", "predict_s", "cpu_s", "peak_mb"])
-        how = {"fit_s": "sum", "predict_s": "sum", "cpu_s": "sum", "peak_mb": "max"}
+        how = {"fit_s": "sum", "predict_s": "sum", "cpu_s": "sum", "peak_mb": "max", "size_mb": "sum"}
+        frame = pd.DataFrame(rows, columns=["model", "window", *how])
         return frame.groupby(["model", "window"], sort=False).agg(how).reset_index()
 
     @property
@@ -265,6 +270,46 @@ class Report:
         )
         board.loc[[m in hopeless for m in models]] = np.nan
         return board.assign(with_best=pd.Series(found.with_best, list(found.models)).reindex(models, fill_value=False))
+
+    def worst(self, model: str | None = None, *, count: int | None = 10, by: str = "mase") -> pd.DataFrame:
+        """The series with the largest errors of a model (None: of the best one), with their traits; None for all.
+
+        `tracking` is the tracking signal, the sum of errors over their mean size: of n unrelated errors chance keeps it
+        within about 2.5 roots of n. Brown (1963), "Smoothing, forecasting and prediction of discrete time series".
+        """
+        model = model or str(self.leaderboard()["model"].iloc[0])
+        if model not in self.models:
+            raise ConfigError(f"no model {model!r} in this backtest{closest(model, self.models)}: {self.models}")
+        total = replace(self, head=self.head | {"recipes": {model: ""}})._sums(["series"])
+        found = scores.ratios(total).assign(tracking=total["signed"] * total["rows"] / total["absolute_mean"])
+        found = found.sort_values(_known(by, found.columns, "sorted"), ascending=False).head(count or len(found))
+        return found.reset_index().merge(self.segments, on="series", how="left")
+
+    def costs(self) -> pd.DataFrame:
+        """What each model cost: fit_s, predict_s and cpu_s of all windows, peak_mb, size_mb of what it learned."""
+        how = {"fit_s": "sum", "predict_s": "sum", "cpu_s": "sum", "peak_mb": "max", "size_mb": "max"}
+        return self.timings.groupby("model", sort=False).agg(how).reset_index()
+
+    def history(self, series: Sequence[str]) -> pd.DataFrame:
+        """Demand of some series before the last cutoff, a few horizons of it: series, time, y."""
+        return records.read_history(self.folder, series).to_pandas()
+
+    def last_window(self, model: str, series: Sequence[str]) -> pd.DataFrame:
+        """Forecasts of some series after the last cutoff, and what came."""
+        *_, table = self.tables(model)
+        frame = table.to_pandas()
+        return frame[frame["series"].isin(series)].assign(series=lambda f: f["series"].astype(str))
+
+    def to_html(self, file: str | Path | None = None) -> str:
+        """The whole report as one page that needs nothing else; also written to `file`. Needs the extra `report`."""
+        try:
+            from forecastkit.evaluation import page
+        except ImportError as error:
+            raise MissingExtraError("the HTML report", "report") from error
+        text = page.render(self)
+        if file is not None:
+            write_atomic(Path(file), lambda out: out.write(text.encode()))
+        return text
 
     def summary(self) -> dict[str, Any]:
         """Everything that `forecastkit backtest --json` prints, as plain values; what has no value is None."""

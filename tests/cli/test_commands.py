@@ -38,6 +38,8 @@ def test_help_speaks_and_ends_with_an_example(command, name: str) -> None:
 def test_the_example_of_the_help_runs(command, example: str) -> None:
     if example.startswith("forecast "):
         assert command("fit", "dataset:demo", "-m", "seasonal_naive", "-o", "models/naive").code == 0
+    if example.startswith("report "):
+        assert command("backtest", "dataset:demo", *SMALL, "-o", "runs/demo").code == 0
     if example.startswith(("export ", "bench ")):
         pytest.importorskip("onnxruntime")
         assert command("fit", "dataset:demo", "-m", "gru:training.steps=2,hidden=8", "-o", "models/gru").code == 0
@@ -383,3 +385,21 @@ def test_bench_draws_latency_against_the_error_in_what_came(command, demand: Pat
     assert all(0 < row["error"] < 0.5 for row in json.loads(done.out)["rows"])
     assert "seasonal_naive" in (tmp_path / "plot.svg").read_text("utf-8")
     assert command(*asked, "--plot", "plot.svg").code == 2
+
+
+def test_scores_by_group_and_a_page_are_had_from_a_kept_run_without_running_again(command, demand: Path) -> None:
+    plan = (*SMALL, "--static", "store", "--windows", "2", "--calibrate", "2", "-o", "run")
+    first = command("backtest", demand, *plan, "--by", "demand_class", "--json")
+    again = json.loads(command("report", "run", "--by", "demand_class", "--by", "store,step", "--json").out)
+    assert json.loads(first.out)["by"]["demand_class"] == again["by"]["demand_class"]
+    assert {row["demand_class"] for row in again["by"]["demand_class"]} == {"smooth"}
+    assert [row["step"] for row in again["by"]["store,step"] if row["model"] == "naive"] == list(range(1, 8))
+    assert again["leaderboard"] == json.loads(first.out)["leaderboard"]
+    shown = command("report", "run", "--by", "cutoff")
+    assert "by cutoff" in shown.out
+    assert "2024-03-16" in shown.out
+    assert "did you mean 'step'" in command("report", "run", "--by", "stp").err
+    pytest.importorskip("matplotlib")
+    done = command("report", "run", "--html", "page.html")
+    assert (done.code, "page.html" in done.err) == (0, True)
+    assert f"forecastkit backtest {demand}" in Path("page.html").read_text("utf-8")

@@ -181,3 +181,34 @@ def test_many_draws_are_made_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(comparison, "_AT_ONCE", 50)
     drawn = resampled(np.ones((20, 1)), 11)
     np.testing.assert_array_equal(drawn, np.full((11, 1), 20.0))
+
+
+def test_the_front_is_what_nothing_beats_in_everything() -> None:
+    costs = np.array([[1.0, 9.0], [2.0, 5.0], [2.0, 6.0], [3.0, 5.0], [4.0, 1.0], [4.0, 1.0]])
+    assert comparison.pareto(costs).tolist() == [True, True, False, False, True, True]
+
+
+def test_one_odd_series_in_one_pair_hides_no_other_difference() -> None:
+    rng = np.random.default_rng(8)
+    losses = rng.normal(0, 0.1, (20, 3)) + np.array([0, 0, 0.3])
+    losses[0, 1] += 30
+    assert all_pairs(losses)[0, 2] < 0.01
+
+
+def test_the_worst_series_come_first_with_their_tracking_signal() -> None:
+    report = fk.backtest(shops(12), ["naive", "seasonal_naive"], horizon=7, windows=2)
+    found = report.worst("naive", count=3)
+    assert found["mase"].is_monotonic_decreasing
+    assert len(found) == 3
+    rows = report.forecasts.query("model == 'naive' and series == @found.series[0]")
+    errors = rows["mean"] - rows["y"]
+    assert found["tracking"][0] == pytest.approx(errors.sum() / errors.abs().mean())
+    assert report.worst(count=1)["series"].tolist() == report.worst("seasonal_naive", count=1)["series"].tolist()
+    with pytest.raises(ConfigError, match="did you mean 'naive'"):
+        report.worst("naiv")
+
+
+def test_costs_hold_the_size_of_what_was_learned() -> None:
+    costs = fk.backtest(shops(12), ["naive", "ets"], horizon=7).costs().set_index("model")
+    assert costs.loc["ets", "size_mb"] > costs.loc["naive", "size_mb"]
+    assert (costs["cpu_s"] >= 0).all()

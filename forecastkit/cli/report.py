@@ -1,0 +1,131 @@
+"""forecastkit report: look again at a backtest that was kept, without computing again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from forecastkit.cli import console, options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecastkit.evaluation.report import Report
+
+_SHOWN = (
+    "best",
+    "mase",
+    "95 %",
+    "skill",
+    "rmsse",
+    "wape",
+    "smape",
+    "bias",
+    "wql",
+    "coverage",
+    "fit_s",
+    "predict_s",
+    "peak_mb",
+    "series",
+    "failed",
+)
+_SPARE = ("rmsse", "95 %", "series", "peak_mb", "predict_s", "smape", "coverage", "wql")
+_GROUPED = ("mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "width", "wis", "crps", "cells")
+_GROUPED_SPARE = ("rmsse", "crps", "wis", "width", "smape", "cells", "coverage", "wql")
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What of a report is shown, and how."""
+
+    by: tuple[str, ...]
+    html: str | None
+    as_json: bool
+
+
+showing_options = options.packed(
+    Showing,
+    "showing",
+    click.option(
+        "--by",
+        multiple=True,
+        metavar="NAME",
+        help="Scores by step, cutoff, series, demand_class, volume_decile, a static column, or a,b for both.",
+    ),
+    click.option("--html", metavar="FILE", help="Write the whole report as one page (extra report)."),
+    options.json_option,
+)
+
+
+@click.command("report", context_settings={"help_option_names": ["--help"]})
+@click.argument("folder")
+@showing_options
+@options.config_option
+def command(folder: str, showing: Showing) -> None:
+    """Show the backtest kept in FOLDER (backtest -o FOLDER): leaderboard, scores by group, or a page for others.
+
+    \b
+    Example: forecastkit report runs/demo --by step
+    """
+    from forecastkit.evaluation.report import Report
+
+    show(Report.read(folder), showing)
+
+
+def show(report: Report, showing: Showing) -> None:
+    """The leaderboard and what else was asked for, as tables or JSON, and the page."""
+    tables = {name: report.scores(["model", *(k for k in name.split(",") if k != "model")]) for name in showing.by}
+    if showing.as_json:
+        groups = {name: console.plain(table) for name, table in tables.items()}
+        console.print_json(report.summary() | ({"by": groups} if groups else {}))
+    else:
+        _show(report)
+        for name, table in tables.items():
+            _show_groups(name, table)
+    if showing.html is not None:
+        report.to_html(showing.html)
+        console.say(f"the report is in {showing.html}")
+
+
+def _show(report: Report) -> None:
+    data, plan = report.head["data"], report.head["plan"]
+    board = report.leaderboard()
+    rows = [[row["model"], *(row[name] for name in _SHOWN)] for row in _marked(board)]
+    title = (
+        f"{data['name']}: {data['series']:,} series, freq {data['freq']}, horizon {plan['horizon']}, "
+        f"{plan['windows']} windows, season {plan['season']}"
+    )
+    console.print_table(["model", *_SHOWN], rows, title=title, spare=_SPARE)
+    console.say(
+        "MASE, sMAPE (percent) and WAPE score the median, bias and RMSSE the mean; seconds are of all processes"
+    )
+    if board["with_best"].sum() > 1:
+        console.say("≈: the difference from the best may be chance (95 %, all pairs taken together)")
+    failures = report.failures
+    for row in failures.drop_duplicates(["model", "reason"]).head(5).to_dict("records"):
+        console.say(f"{row['model']} failed on {row['series']!r}: {row['reason']} (seasonal naive stood in)")
+    if report.head["left_out"]:
+        names = report.head["left_out"]
+        console.say(f"{len(names):,} series miss a window, too short or ended before it, such as {names[0]!r}")
+
+
+def _marked(board: pd.DataFrame) -> Iterator[dict[Any, Any]]:
+    """The rows of a leaderboard with what a person reads: who can't be told from the best, MASE from and to."""
+    for place, row in enumerate(board.to_dict("records")):
+        mark = ("best" if place == 0 else "≈") if row["with_best"] else ""
+        bounds = "-" if row["mase_low"] != row["mase_low"] else f"{row['mase_low']:.3f}-{row['mase_high']:.3f}"
+        yield {**row, "best": mark, "95 %": bounds}
+
+
+def _show_groups(name: str, table: pd.DataFrame) -> None:
+    keys = [column for column in table.columns if column not in _GROUPED and column not in ("mae", "rmse")]
+    order = table.sort_values([*keys[1:], "mase"])
+    rows = [[*(_word(row[k]) for k in keys), *(row[k] for k in _GROUPED)] for row in order.to_dict("records")]
+    console.print_table([*keys, *_GROUPED], rows, title=f"by {name.replace(',', ' and ')}", spare=_GROUPED_SPARE)
+
+
+def _word(value: Any) -> Any:
+    return value.isoformat(sep=" ").removesuffix(" 00:00:00") if hasattr(value, "isoformat") else value

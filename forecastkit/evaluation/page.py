@@ -1,0 +1,350 @@
+"""The HTML report: one file that needs nothing else, for people who were not there.
+
+What it says is gathered here as sections of words, tables and charts; `report.html` lays them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from forecastkit.evaluation import comparison
+from forecastkit.evaluation.charts import COLOURS, Chart, Charts, Fan
+
+if TYPE_CHECKING:
+    from forecastkit.evaluation.report import Report
+
+_TEMPLATE = Path(__file__).with_name("report.html")
+_SHOWN = 4  # worst series, and as many typical ones
+_MOST = 12  # values of a segment that still make a chart
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; `texts` are the columns that are words and stand on the left."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: tuple[int, ...] = (0,)
+    first: bool = False  # the first row is the best
+
+
+@dataclass(frozen=True)
+class Section:
+    id: str
+    title: str
+    words: str = ""
+    tables: Sequence[Table] = ()
+    charts: Sequence[tuple[Chart, str]] = ()
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A report and what several sections need of it."""
+
+    report: Report
+    board: pd.DataFrame
+    draw: Charts = field(default_factory=Charts)
+    _found: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    def scores(self, by: str) -> pd.DataFrame:
+        """Scores of each model by a column, looked for once."""
+        if by not in self._found:
+            self._found[by] = self.report.scores(list(dict.fromkeys(["model", by]))).sort_values(by)
+        return self._found[by]
+
+    def mase(self, by: str) -> pd.DataFrame:
+        """MASE with a row a value of `by` and a column a model that has a colour."""
+        return self.scores(by).pivot(index=by, columns="model", values="mase")[self.coloured]
+
+    @property
+    def models(self) -> list[str]:
+        """Models that have scores, best first."""
+        return list(self.board.loc[self.board["mase"].notna(), "model"])
+
+    @property
+    def coloured(self) -> list[str]:
+        """As many of them as a chart has colours."""
+        return self.models[:COLOURS]
+
+    @property
+    def best(self) -> str:
+        return self.models[0]
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    page = _Page(report, report.leaderboard())
+    plan, data = report.head["plan"], report.head["data"]
+    subtitle = (
+        f"{data['series']:,} series of frequency {data['freq']} · horizon {plan['horizon']} · "
+        f"{plan['windows']} windows, the last after {report.head['cutoffs'][-1]} · season {plan['season']}"
+    )
+    sections = [section for section in _sections(page) if section.tables or section.charts]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.from_string(_TEMPLATE.read_text("utf-8")).render(
+        data=data,
+        subtitle=subtitle,
+        verdict=_verdict(page),
+        sections=sections,
+        command=report.head.get("command") or "run from Python; the recipes are below",
+        facts=list(_facts(report)),
+    )
+
+
+def _verdict(page: _Page) -> str:
+    if not page.models:
+        return "No model has a score: nothing came in the periods forecast, or every model failed."
+    best = page.board.iloc[0]
+    words = f"{best['model']} is the most accurate: MASE {best['mase']:.3f}"
+    if np.isfinite(best["mase_low"]):
+        words += f" ({best['mase_low']:.3f} to {best['mase_high']:.3f} at 95 %)"
+    baseline = page.report.head["baseline"]
+    if np.isfinite(best["skill"]) and best["model"] != baseline:
+        words += f", {abs(best['skill']):.1%} {'better' if best['skill'] >= 0 else 'worse'} than {baseline}"
+    others = list(page.board.loc[page.board["with_best"], "model"][1:])
+    if len(page.models) == 1:
+        return words + "."
+    return words + (
+        f". {', '.join(others)} can't be told from it." if others else ". The others are worse by more than chance."
+    )
+
+
+def _sections(page: _Page) -> Iterator[Section]:
+    yield Section("board", "Leaderboard", _READING, [_leaderboard(page.board)])
+    if page.models:
+        yield _significance(page)
+        yield _where(page)
+        yield _intervals(page)
+        yield _series(page)
+    yield _costs(page)
+    yield _data(page)
+
+
+_READING = (
+    "MASE below 1 is better than seasonal naive was on its training data. MASE, sMAPE and WAPE score the median, bias "
+    "and RMSSE the mean. Bias is the share by which forecasts are too high (+) or too low (-) in total. “≈ best” marks "
+    "models whose difference in MASE from the first one may be chance, all pairs taken together."
+)
+
+
+def _leaderboard(board: pd.DataFrame) -> Table:
+    names = {"rmsse": "RMSSE", "wape": "WAPE", "smape": "sMAPE", "bias": "bias", "wql": "WQL", "coverage": "coverage"}
+    rows = []
+    for place, row in enumerate(board.to_dict("records")):
+        mark = ("best" if place == 0 else "≈ best") if row["with_best"] else ""
+        bounds = f"{row['mase_low']:.3f} to {row['mase_high']:.3f}" if np.isfinite(row["mase_low"]) else "–"
+        numbers = [_number(row[name], sign=name == "bias") for name in names]
+        skill = _percent(row["skill"])
+        rows.append([row["model"], mark, _number(row["mase"]), bounds, skill, *numbers, f"{row['failed']:,}"])
+    columns = ["model", "", "MASE", "95 % interval", "skill", *names.values(), "failed series"]
+    return Table("Models, best MASE first; skill is against the baseline", columns, rows, (0, 1), first=True)
+
+
+def _significance(page: _Page) -> Section:
+    found = page.report.compare()
+    if found.ranks is None:
+        return Section("chance", "Is the difference real?")
+    rows = []
+    for k, name in enumerate(found.models):
+        p = "" if k == 0 else f"{found.p[0, k]:.3f}" if found.p[0, k] > 1 / comparison.DRAWS else "< 0.001"
+        rows.append([name, _number(found.scores[k]), p, f"{found.ranks.ranks[k]:.2f}"])
+    blocks = f"{found.ranks.blocks:,} {found.blocks}"
+    words = (
+        f"Over {blocks}. In the chart, models whose intervals reach the band can't be told from the one that wins most "
+        f"often (multiple comparisons with the best, Friedman p {_p(found.ranks.p)}); in the table, p values are of "
+        "the difference in mean MASE from the first model, all pairs taken together. One asks how often, the other "
+        "by how much."
+    )
+    table = Table("Differences from the best", ["model", "MASE", "p", "mean rank"], rows, first=True)
+    return Section(
+        "chance", "Is the difference real?", words, [table], [(page.draw.ranks(found.models, found.ranks), "")]
+    )
+
+
+def _where(page: _Page) -> Section:
+    charts = []
+    steps = page.mase("step")
+    if len(steps) > 1:
+        charts.append((page.draw.lines(steps, "MASE", "Error by step"), ""))
+    windows = page.mase("cutoff")
+    if len(windows) > 1:
+        windows.index = pd.Index([str(x)[:10] for x in windows.index], name="cutoff")
+        charts.append((page.draw.dots(windows, "MASE", "Error by cutoff"), ""))
+    tables = []
+    for name in _segments(page.report):
+        charts.append((page.draw.dots(page.mase(name), "MASE", f"Error by {name.replace('_', ' ')}"), ""))
+        tables.append(_by_segment(page, name))
+    words = (
+        f"Charts show the {len(page.coloured)} best models; the tables are of {page.best}, bias by segment included."
+    )
+    return Section("where", "Where it fails", words, tables, charts)
+
+
+def _segments(report: Report) -> list[str]:
+    """Segments of which there are a few, not one or a hundred."""
+    segments = report.segments.drop(columns="series")
+    return [str(name) for name in segments if 1 < segments[name].nunique() <= _MOST]
+
+
+def _by_segment(page: _Page, name: str) -> Table:
+    scores = page.scores(name)
+    scores = scores[scores["model"] == page.best]
+    sizes = page.report.segments[name].value_counts()
+    rows = []
+    for row in scores.to_dict("records"):
+        numbers = [_number(row[k], sign=k == "bias") for k in ("mase", "wape", "bias", "coverage")]
+        rows.append([str(row[name]), f"{sizes[row[name]]:,}", *numbers])
+    columns = [name.replace("_", " "), "series", "MASE", "WAPE", "bias", "coverage"]
+    return Table(f"{page.best} by {name.replace('_', ' ')}", columns, rows)
+
+
+def _intervals(page: _Page) -> Section:
+    table = page.report.reliability()
+    models = [name for name in page.coloured if name in set(table["model"])]
+    if not models:
+        return Section("intervals", "Intervals")
+    levels = page.report.head["levels"]
+    scores = page.scores("model").set_index("model")
+    columns = ["model", "coverage", "width", "WIS", "CRPS"]
+    rows = [[name, *(_number(scores.loc[name, k]) for k in ("coverage", "width", "wis", "crps"))] for name in models]
+    how = (
+        "calibrated on windows before the scored ones"
+        if page.report.conformal is not None
+        else "as the models give them"
+    )
+    caption = f"The interval from {levels[0]:g} to {levels[-1]:g} promises {levels[-1] - levels[0]:.0%}"
+    words = (
+        f"Intervals are {how}. A level is right when its bar crosses the dashed line; a bar is long where demand comes "
+        "in whole units and many actuals lie on a bound. Width, WIS and CRPS are in units of demand, low is good."
+    )
+    return Section(
+        "intervals", "Intervals", words, [Table(caption, columns, rows)], [(page.draw.reliability(table, models), "")]
+    )
+
+
+def _series(page: _Page) -> Section:
+    ranked = page.report.worst(page.best, count=None)
+    ranked = ranked[ranked["mase"].notna()]
+    middle = max(len(ranked) // 2 - _SHOWN // 2, 0)
+    chosen = [("Worst", row) for row in ranked.head(_SHOWN).to_dict("records")]
+    if len(ranked) >= 3 * _SHOWN:
+        chosen += [("Typical", row) for row in ranked.iloc[middle : middle + _SHOWN].to_dict("records")]
+    fans = _fans(page.report, page.best, [row["series"] for _, row in chosen])
+    charts = []
+    for kind, row in chosen:
+        if row["series"] in fans:
+            caption = f"{kind}: {row['series']}, MASE {row['mase']:.2f}, bias {_number(row['bias'], sign=True)}"
+            charts.append((page.draw.fan(fans[row["series"]], page.best), caption))
+    rows = [
+        [
+            row["series"],
+            *(_number(row[k], sign=k in ("bias", "tracking")) for k in ("mase", "wape", "bias", "tracking")),
+        ]
+        for row in ranked.head(10).to_dict("records")
+    ]
+    scored = page.report.head["plan"]["horizon"] * page.report.head["plan"]["windows"]
+    table = Table(
+        f"The series that {page.best} misses most", ["series", "MASE", "WAPE", "bias", "tracking signal"], rows
+    )
+    words = (
+        "Charts show the last window; typical series are those around the median MASE. A tracking signal is the sum of "
+        f"errors over their mean size: {scored} unrelated ones stay within ±{2.5 * np.sqrt(scored):.0f} by chance."
+    )
+    return Section("series", "Series, worst and typical", words, [table], charts)
+
+
+def _fans(report: Report, model: str, series: Sequence[str]) -> dict[str, Fan]:
+    """The last window of each series, with what came before it."""
+    levels = report.head["levels"]
+    bounds = (levels[0], levels[-1]) if len(levels) > 1 else None
+    history = report.history(series)
+    last = report.last_window(model, series)
+    found = {}
+    for name, rows in last.groupby("series", sort=False):
+        before = history[(history["series"] == name) & (history["time"] < rows["time"].min())]
+        outer = [f"q{level:g}" for level in bounds or ()]
+        low, high = (rows[q].to_numpy() for q in outer) if outer and outer[0] in rows else (None, None)
+        median = rows["q0.5" if "q0.5" in rows else "mean"].to_numpy()
+        past, future = (_naive(frame["time"]) for frame in (before, rows))
+        came = rows["y"].to_numpy()
+        found[str(name)] = Fan(past, before["y"].to_numpy(), future, came, median, low, high, bounds)
+    return found
+
+
+def _naive(times: pd.Series) -> np.ndarray:
+    return pd.DatetimeIndex(times).tz_localize(None).to_numpy()
+
+
+def _costs(page: _Page) -> Section:
+    names = {"fit_s": "fit s", "predict_s": "predict s", "cpu_s": "CPU s", "peak_mb": "peak MB", "size_mb": "size MB"}
+    costs = page.report.costs()
+    rows = [[row["model"], *(_number(row[k]) for k in names)] for row in costs.to_dict("records")]
+    table = Table("Work of all windows, summed over processes", ["model", *names.values()], rows)
+    seconds = costs.set_index("model")[["fit_s", "predict_s"]].sum(axis=1).rename("seconds")
+    known = page.board.set_index("model")[["mase"]].join(seconds).dropna()
+    charts = []
+    if len(known) > 1:
+        front = comparison.pareto(known[["mase", "seconds"]].to_numpy())
+        charts.append((page.draw.costs(known, list(front)), ""))
+    words = "Peak memory is what the work added to the process; size is what a saved model holds beside its history."
+    return Section("costs", "What it costs", words, [table], charts)
+
+
+def _data(page: _Page) -> Section:
+    head = page.report.head
+    screening = [[k.replace("_", " "), _words(v)] for k, v in head.get("screening", {}).items()]
+    tables = [Table("The data, screened", ["what", "found"], screening, (0, 1))]
+    failures = page.report.failures.drop_duplicates(["model", "reason"])
+    if len(failures):
+        rows = [[r["model"], r["series"], r["reason"]] for r in failures.head(20).to_dict("records")]
+        tables.append(
+            Table("Failures, where the baseline stood in; one a reason", ["model", "series", "reason"], rows, (0, 1, 2))
+        )
+    if head["left_out"]:
+        rows = [[name] for name in head["left_out"][:10]]
+        tables.append(Table(f"{len(head['left_out']):,} series miss a window; the first are", ["series"], rows))
+    return Section("data", "The data", "", tables)
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    head = report.head
+    yield "data", f"{head['data']['name']}, {head['data']['rows']:,} rows, fingerprint {head['data']['fingerprint']}"
+    yield "plan", ", ".join(f"{k} {v}" for k, v in head["plan"].items() if v is not None)
+    yield "cutoffs", ", ".join(head["cutoffs"])
+    yield "levels", ", ".join(f"{level:g}" for level in head["levels"])
+    yield "intervals", repr(report.conformal) if report.conformal is not None else "as the models give them"
+    for label, recipe in head["recipes"].items():
+        yield f"recipe {label}", recipe
+    yield "started, finished", f"{head['started']}, {head.get('finished') or 'not yet'}"
+    yield "machine", ", ".join(f"{k} {v}" for k, v in head["machine"].items())
+    yield "versions", ", ".join(f"{k} {v}" for k, v in head["versions"].items())
+
+
+def _number(value: Any, *, sign: bool = False) -> str:
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:{'+' if sign else ''}.3f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.1%}" if np.isfinite(value) else "–"
+
+
+def _p(value: float) -> str:
+    return f"= {value:.3f}" if value >= 0.001 else "below 0.001"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
