@@ -182,6 +182,19 @@ def parts(folder: Path, model: str) -> Iterator[tuple[Part, pa.Table]]:
         yield Part(**about | {"cost": Cost(**about["cost"])}), table
 
 
+def batches(folder: Path, model: str, rows: int = 200_000) -> Iterator[pa.Table]:
+    """The tables of a model's parts, small ones joined: what is done once a table costs more than reading it."""
+    waiting: list[pa.Table] = []
+    for _, table in parts(folder, model):
+        # Levels and zones are the same in all of a run's parts; costs and failures, which are not, stay behind.
+        waiting.append(table.replace_schema_metadata())
+        if sum(map(len, waiting)) >= rows:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
 def table(panel: Panel, plan: Plan, cut: Window, forecast: Forecast) -> pa.Table:
     """The long table of a part: what was forecast beside what came, and the scale of each series' errors.
 

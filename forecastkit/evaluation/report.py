@@ -108,7 +108,7 @@ class Report:
         sums = [
             _sums(_cells(table, model, keys), keys)
             for model in self.models
-            for _, table in records.parts(self.folder, model)
+            for table in records.batches(self.folder, model)
         ]
         total = pd.concat(sums).groupby(level=keys, sort=False).sum() if sums else pd.DataFrame()
         return _ratios(total).reset_index()
