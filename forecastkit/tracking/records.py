@@ -14,11 +14,11 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 
 from forecastkit.data.io import write_atomic
 from forecastkit.errors import StoreError
@@ -28,6 +28,9 @@ from forecastkit.store import store_errors
 from forecastkit.tracking import bundle
 from forecastkit.tracking.place import Place, answering
 from forecastkit.tracking.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FILE = "tracking.json"
 _ID = "forecastkit.record"
@@ -102,6 +105,19 @@ class Sent:
     version: int | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """What is computed once of a report, for all its models."""
+
+    report: Report
+    overall: pd.DataFrame
+    windows: pd.DataFrame
+
+    @classmethod
+    def of(cls, report: Report) -> Figures:
+        return cls(report, report.leaderboard().set_index("model"), report.scores(by=["model", "window"]))
+
+
 def params_of(recipe: Any) -> dict[str, Any]:
     """A recipe's options by their dotted names."""
     found: dict[str, Any] = {}
@@ -119,8 +135,10 @@ def send(folder: Path, place: Place) -> Sent:
         _forget(place, experiment, record)
         common = {_ID: record.id, "forecastkit.kind": record.kind, **record.tags}
         parent = _run(place, experiment, record.kind, common)
-        runs = [_send_entry(place, experiment, folder, entry, {**common, "mlflow.parentRunId": parent})
-                for entry in record.entries]  # fmt: skip
+        figures = {name: Figures.of(Report.read(folder / name)) for name in {e.report for e in record.entries}}
+        below = {**common, "mlflow.parentRunId": parent}
+        runs = [_send_entry(place, _run_of(place, experiment, entry, figures[entry.report], below), folder, entry,
+                            figures[entry.report]) for entry in record.entries]  # fmt: skip
         for file in record.files:
             place.client.log_artifact(parent, str(folder / file))
         version = None
@@ -149,32 +167,25 @@ def _run(place: Place, experiment: str, name: str, tags: Mapping[str, Any]) -> s
     return str(place.client.create_run(experiment, run_name=name, tags=plain).info.run_id)
 
 
-def _send_entry(place: Place, experiment: str, folder: Path, entry: Entry, tags: Mapping[str, Any]) -> str:
-    report = Report.read(folder / entry.report)
-    name = entry.name or entry.label
-    about = {"forecastkit.model": name, "forecastkit.recipe": _recipe(report, entry)}
-    run = _run(place, experiment, name, {**tags, **about})
-    metrics = [*_metrics(report, entry)]
-    params = [Param(key, str(value)) for key, value in entry.params.items()]
-    place.client.log_batch(run, metrics[:_BATCH], params, [RunTag("forecastkit.windows", str(_windows(report)))])
+def _run_of(place: Place, experiment: str, entry: Entry, figures: Figures, tags: Mapping[str, Any]) -> str:
+    name, head = entry.name or entry.label, figures.report.head
+    about = {"model": name, "recipe": head["recipes"][entry.label], "windows": head["plan"]["windows"]}
+    return _run(place, experiment, name, {**tags, **{f"forecastkit.{key}": value for key, value in about.items()}})
+
+
+def _send_entry(place: Place, run: str, folder: Path, entry: Entry, figures: Figures) -> str:
+    metrics = [*_metrics(figures, entry)]
+    place.client.log_batch(run, metrics[:_BATCH], [Param(key, str(value)) for key, value in entry.params.items()])
     for first in range(_BATCH, len(metrics), _BATCH):
         place.client.log_batch(run, metrics[first : first + _BATCH])
     with tempfile.TemporaryDirectory() as scratch:
-        place.client.log_artifact(run, str(_forecasts(report, entry.label, Path(scratch))))
+        place.client.log_artifact(run, str(_forecasts(figures.report, entry.label, Path(scratch))))
     for file in entry.files:
         place.client.log_artifact(run, str(folder / file))
     return run
 
 
-def _recipe(report: Report, entry: Entry) -> str:
-    return str(report.head["recipes"][entry.label])
-
-
-def _windows(report: Report) -> int:
-    return int(report.head["plan"]["windows"])
-
-
-def _metrics(report: Report, entry: Entry) -> Iterator[Metric]:
+def _metrics(figures: Figures, entry: Entry) -> Iterator[Metric]:
     """Overall figures, those of each window as steps of `window.…`, and what the entry adds."""
     now = int(time.time() * 1000)
 
@@ -182,12 +193,11 @@ def _metrics(report: Report, entry: Entry) -> Iterator[Metric]:
         if math.isfinite(value):
             yield Metric(name, float(value), now, step)
 
-    overall = report.leaderboard().set_index("model").loc[entry.label]
+    overall = figures.overall.loc[entry.label]
     for name in (*METRICS, *_COSTS, "series", "failed"):
         if name in overall:
             yield from metric(name, overall[name])
-    windows = report.scores(by=["model", "window"])
-    for row in windows[windows["model"] == entry.label].to_dict("records"):
+    for row in figures.windows[figures.windows["model"] == entry.label].to_dict("records"):
         for name in METRICS:
             yield from metric(f"window.{name}", row[name], int(row["window"]))
     for name, value in entry.metrics.items():

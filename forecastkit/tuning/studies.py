@@ -25,6 +25,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from forecastkit.errors import ConfigError, StoreError
 from forecastkit.store import store_errors
@@ -61,10 +62,19 @@ def storage(place: str) -> BaseStorage:
 def _database(url: str) -> BaseStorage:
     try:
         return RDBStorage(
-            url, heartbeat_interval=_BEAT_S, grace_period=4 * _BEAT_S, heartbeat_stale_trial_callback=_again
+            url,
+            engine_kwargs={"poolclass": NullPool},  # no connection is kept open between two questions
+            heartbeat_interval=_BEAT_S,
+            grace_period=4 * _BEAT_S,
+            heartbeat_stale_trial_callback=_again,
         )
     except ImportError as error:
         raise ConfigError(f"the database of the search needs a driver: {error}") from error
+    except RuntimeError as error:
+        # MLflow and Optuna both note the version of their tables in one called alembic_version.
+        raise StoreError(
+            "the database of the search is of another version of Optuna, or MLflow's: give it one of its own"
+        ) from error
     except (SQLAlchemyError, StorageInternalError) as error:
         raise StoreError(f"the database of the search can't be used: {error}") from error
 

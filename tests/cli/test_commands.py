@@ -35,7 +35,12 @@ def test_help_speaks_and_ends_with_an_example(command, name: str) -> None:
 
 
 @pytest.mark.parametrize("example", examples())
-def test_the_example_of_the_help_runs(command, example: str) -> None:
+def test_the_example_of_the_help_runs(command, example: str, request: pytest.FixtureRequest) -> None:
+    if example.startswith(("promote ", "registry ")):
+        request.getfixturevalue("home")
+        small = ("-m", "window_average", "--horizon", "7", "--windows", "1", "--trials", "1", "--sample", "5")
+        assert command("tune", "dataset:demo", *small, "--track", "demo").code == 0
+        Path("gate.toml").write_text("skill = -1.0")
     if example.startswith("forecast "):
         assert command("fit", "dataset:demo", "-m", "seasonal_naive", "-o", "models/naive").code == 0
     if example.startswith("report "):

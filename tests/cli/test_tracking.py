@@ -1,0 +1,154 @@
+"""Tracking, the registry and the gate, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("mlflow")
+
+from mlflow import MlflowClient
+
+SEARCH = ("-m", "window_average", "--horizon", "7", "--windows", "2", "--holdout", "1", "--trials", "1")
+LOST = "http://127.0.0.1:9"  # the discard port: nobody answers
+
+
+def client(home: Path) -> MlflowClient:
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+    return MlflowClient(uri, uri)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    file = tmp_path / "gate.toml"
+    file.write_text("skill = -1.0\ncoverage = [0.0, 1.0]\n")
+    return file
+
+
+@pytest.fixture
+def tuned(command, home: Path, demand: Path) -> Path:
+    """The home of a store in which `demo` has one version, the challenger."""
+    done = command("tune", demand, *SEARCH, "--track", "demo")
+    assert done.code == 0
+    assert "version 1 of 'demo' is challenger" in done.err
+    return home
+
+
+def test_nothing_is_recorded_unless_asked(command, demand: Path) -> None:
+    assert command("backtest", demand, "-m", "naive", "--horizon", "7").code == 0
+    assert not Path(".forecastkit/mlflow.db").exists()
+
+
+def test_a_backtest_is_recorded_with_its_command(command, home: Path, demand: Path) -> None:
+    done = command("backtest", demand, "-m", "naive", "-m", "seasonal_naive", "--horizon", "7", "--track", "shop")
+    assert done.code == 0
+    assert "recorded as run" in done.err
+    found = client(home).search_runs([client(home).get_experiment_by_name("shop").experiment_id])
+    assert len(found) == 3
+    tags = found[0].data.tags
+    assert tags["forecastkit.command"] == f"forecastkit backtest {demand} -m naive -m seasonal_naive " + (
+        "--horizon 7 --track shop"
+    )
+    assert {"forecastkit.fingerprint", "forecastkit.machine", "forecastkit.versions", "mlflow.user"} <= tags.keys()
+    assert list(Path(".forecastkit").glob("backtests/*")) == []
+
+
+def test_a_lost_server_costs_no_backtest_and_the_results_are_sent_later(
+    command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    lost = ("--track", "shop", "--tracking", LOST)
+    done = command("backtest", demand, "-m", "naive", "--horizon", "7", *lost)
+    assert done.code == 0
+    assert "naive" in done.out
+    assert "not recorded" in done.err
+    (folder,) = Path(".forecastkit/backtests").iterdir()
+    assert f"forecastkit registry push {folder.absolute()}" in done.err
+    assert command("registry", "push", folder, "--tracking", LOST).code == 6
+    sent = command("registry", "push", folder)
+    assert sent.code == 0
+    assert client(home).get_run(sent.out.strip()).data.tags["forecastkit.kind"] == "backtest"
+
+
+def test_a_search_is_recorded_with_its_trials_and_its_gain(command, tuned: Path) -> None:
+    found = client(tuned).search_runs([client(tuned).get_experiment_by_name("demo").experiment_id])
+    (run,) = [run for run in found if run.info.run_name == "window_average"]
+    assert {"gain", "gain.low", "gain.high", "search.defaults", "trial", "wape"} <= run.data.metrics.keys()
+    assert run.data.params["seasonal"] == "False"
+    assert "tune.json" in [file.path for file in client(tuned).list_artifacts(run.info.run_id)]
+    assert not Path(".forecastkit/runs").exists() or list(Path(".forecastkit/runs").iterdir()) == []
+
+
+def test_a_challenger_that_passes_becomes_champion(command, tuned: Path, gate: Path) -> None:
+    dry = command("promote", "--name", "demo", "--gate", gate, "--dry-run", "--json")
+    assert (dry.code, json.loads(dry.out)["passed"]) == (0, True)
+    assert json.loads(command("registry", "list", "--json").out) == [{"name": "demo", "challenger": 1}]
+    done = command("promote", "--name", "demo", "--gate", gate)
+    assert done.code == 0
+    assert "skill in wape" in done.out
+    assert json.loads(command("registry", "list", "--json").out) == [{"name": "demo", "champion": 1}]
+    (version,) = json.loads(command("registry", "show", "--name", "demo", "--json").out)
+    assert version["tags"]["forecastkit.decision"] == "passed the gate"
+    assert version["tags"]["gate.skill in wape"].endswith("pass")
+    assert version["tags"]["forecastkit.judged_by"]
+
+
+def test_a_challenger_that_fails_changes_nothing_and_ends_with_1(command, tuned: Path, gate: Path) -> None:
+    gate.write_text("skill = 0.99")
+    done = command("promote", "--name", "demo", "--gate", gate)
+    assert done.code == 1
+    assert "fail" in done.out
+    (version,) = json.loads(command("registry", "show", "--name", "demo", "--json").out)
+    assert version["aliases"] == ["challenger"]
+    assert version["tags"]["forecastkit.decision"] == "refused"
+
+
+def test_a_second_champion_is_judged_against_the_first_and_rolled_back(
+    command, tuned: Path, gate: Path, demand: Path
+) -> None:
+    gate.write_text("loss = 9.0")
+    command("promote", "--name", "demo", "--gate", gate)
+    command("fit", demand, "-m", "seasonal_naive", "-o", "model")
+    assert command("registry", "register", "model", "--name", "demo", "--horizon", "7").out == "2\n"
+    done = command("promote", "--name", "demo", "--gate", gate, "--data", demand, "--json")
+    found = json.loads(done.out)
+    assert (found["version"], found["champion"], found["criteria"][0]["name"]) == (2, 1, "loss in wape")
+    assert json.loads(command("registry", "list", "--json").out) == [{"name": "demo", "champion": 2, "previous": 1}]
+    assert command("registry", "rollback", "--name", "demo").out == "1\n"
+    assert command("registry", "rollback", "--name", "demo").code == 2
+
+
+def test_a_model_whose_data_cannot_be_read_again_asks_for_it(command, home: Path, gate: Path, demand: Path) -> None:
+    command("fit", demand, "-m", "seasonal_naive", "-o", "model")
+    command("registry", "register", "model", "--name", "demo", "--horizon", "7")
+    done = command("promote", "--name", "demo", "--gate", gate)
+    assert (done.code, "--data" in done.err) == (2, True)
+
+
+def test_newer_demand_is_judged_with_the_columns_of_the_fit(command, home: Path, gate: Path, demand: Path) -> None:
+    table = pd.read_csv(demand).rename(columns={"y": "sold"})
+    table.to_csv("sold.csv", index=False)
+    named = ("--target", "sold", "--known", "price")
+    assert command("tune", "sold.csv", *SEARCH, *named, "--track", "demo").code == 0
+    assert command("promote", "--name", "demo", "--gate", gate, "--data", "sold.csv", "--dry-run").code == 0
+
+
+def test_a_deletion_is_asked_about(command, tuned: Path) -> None:
+    assert command("registry", "delete", "--name", "demo", "--version", "1", "--yes").code == 0
+    assert command("registry", "show", "--name", "demo").code == 0
+    assert command("registry", "delete", "--name", "demo", "--yes").code == 0
+    assert command("registry", "show", "--name", "demo").code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("skil = 0.1", "did you mean 'skill'"), ("skill = ", "no TOML"), ('skill = "much"', "takes")],
+)
+def test_a_gate_that_makes_no_sense_is_refused(command, home: Path, content: str, said: str) -> None:
+    Path("gate.toml").write_text(content)
+    done = command("promote", "--name", "demo", "--gate", "gate.toml")
+    assert done.code == 2
+    assert said in done.err
