@@ -194,7 +194,7 @@ def speed(python: str | None, quick: bool) -> None:
             more, note = in_threads(work, quick)
             rows, notes = rows + more, [*notes, note]
     notes += [] if python else [MAKE_RIVALS]
-    unnamed(python)
+    unnamed(RIVALS=python)
     finish("arima_speed", "ARIMA: fit and forecast side by side, one thread unless said", rows, notes, quick)
 
 
