@@ -190,8 +190,9 @@ def run(name: str, options: argparse.Namespace, worker: Worker | None) -> None:
     report = fk.backtest(panel, models, levels=LEVELS, run=going, **plan)
     notes = [command(work), *work.notes]
     notes += [READING] if any(isinstance(recipe, Statsforecast) for recipe in models.values()) else []
+    found = list(rows(report, work, models))
     device = "" if options.device == "cpu" else f"_{options.device}"
-    finish(f"accuracy_{name}{device}", work.title, list(rows(report, work, models)), notes, options.quick)
+    finish(f"accuracy_{name}{device}", work.title, found, [*notes, *reading(found, models)], options.quick)
 
 
 READING = (
@@ -230,15 +231,32 @@ def rows(report: fk.Report, work: Work, models: dict[str, Forecaster]) -> Iterat
     owa = work.file == "m4_hourly"
     for found in report.leaderboard().to_dict("records"):
         recipe = models[found["model"]]
-        theirs = isinstance(recipe, Statsforecast)
         yield {
             "model": found["model"],
             **{name: round(found[name], 4) for name in METRICS},
             **({"owa": round(float(np.mean([found[m] / NAIVE2[m] for m in NAIVE2])), 4)} if owa else {}),
-            "cpu_s": round(sum(recipe.spent) if theirs else float(cpu[found["model"]]), 1),
+            "cpu_s": spent(recipe, work) if isinstance(recipe, Statsforecast) else round(float(cpu[found["model"]]), 1),
             "series": found["series"],
             "failed": found["failed"],
         }
+
+
+def spent(recipe: Statsforecast, work: Work) -> float | None:
+    """Seconds of CPU; None where some windows were there from an earlier run."""
+    return round(sum(recipe.spent), 1) if len(recipe.spent) == work.windows else None
+
+
+def reading(found: list[dict[str, Any]], models: dict[str, Forecaster]) -> Iterator[str]:
+    """The best network beside the best of the others."""
+    networks = [row for row in found if models[row["model"]].name in ("gru", "lstm")]
+    others = [row for row in found if row not in networks]
+    for metric in ("mase", "wape", "wql") if others else ():
+        ours, best = (min(rows, key=lambda row: row[metric]) for rows in (networks, others))
+        change = 100 * (ours[metric] / best[metric] - 1)
+        yield (
+            f"{metric}: {ours['model']} {ours[metric]:.4f}, the best of the others {best['model']} {best[metric]:.4f} "
+            f"({change:+.1f} %: the networks {'lose' if change > 0 else 'win'})"
+        )
 
 
 def main() -> None:
@@ -253,7 +271,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 series, nothing is written")
     options = parser.parse_args()
     os.environ["FORECASTKIT_DATA"] = options.data or str(shared_data())
-    unnamed(options.rivals, options.data, options.folder)
+    unnamed(RIVALS=options.rivals, DATA=options.data, FOLDER=options.folder)
     with the_worker(options.rivals, WORKER) as worker, one_thread():
         for name in options.panel:
             run(name, options, worker)

@@ -195,7 +195,7 @@ def speed(python: str | None, quick: bool) -> None:
             rows += found.rows(worker)
             notes += found.remarks()
     notes += [] if python else [MAKE_RIVALS]
-    unnamed(python)
+    unnamed(RIVALS=python)
     finish("arima_speed", "ARIMA: fit and forecast side by side, one thread", rows, notes, quick)
 
 

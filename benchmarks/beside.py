@@ -74,6 +74,7 @@ def finish(name: str, title: str, rows: list[dict[str, Any]], notes: list[str], 
         record(name, title, rows, notes)
 
 
-def unnamed(*paths: str | None) -> None:
-    """Where the rivals are is this machine's matter: not for the record of the command."""
-    sys.argv[1:] = ["RIVALS" if word in paths else word for word in sys.argv[1:]]
+def unnamed(**paths: str | None) -> None:
+    """Where things are is this machine's matter: the command goes into the record with names for them."""
+    names = {path: name for name, path in paths.items() if path}
+    sys.argv[1:] = [names.get(word, word) for word in sys.argv[1:]]

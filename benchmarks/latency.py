@@ -88,7 +88,7 @@ def main() -> None:
                     notes.append(f"{text} left out: {error}")
     except KeyboardInterrupt:
         notes.append("cut short")
-    unnamed(options.data)
+    unnamed(FILE=options.data)
     notes += drawn(rows, (options.scenario or latency.SCENARIOS)[0], options)
     name = "latency" if options.device == "cpu" else f"latency_{options.device}"
     title = (

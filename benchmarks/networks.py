@@ -137,7 +137,7 @@ def predict(options: argparse.Namespace) -> None:
             calls = 2 if options.quick else CALLS[case.series]
             rows += case_rows(case, entries, in_turn(entries, rounds, calls, f"{case.series} series, {case.way}"))
         notes = [*READING, *spoken(worker), *predict_notes(rows)]
-    unnamed(options.rivals)
+    unnamed(RIVALS=options.rivals)
     title = (
         f"A forecast of {HORIZON} days from {DAYS} days of history, ours beside other libraries, milliseconds a call"
     )
@@ -259,7 +259,7 @@ def training(options: argparse.Namespace) -> None:
         rates = windows_a_second(entries, 2 if options.quick else ROUNDS)
         rows = training_rows(entries, rates)
         notes = [*READING, *spoken(worker), *training_notes(rows)]
-    unnamed(options.rivals)
+    unnamed(RIVALS=options.rivals)
     title = f"Training: windows a second, {SAME['batch']} a step, horizon {HORIZON}, ours beside other libraries"
     finish(record_name("networks_training", options), title, rows, notes, options.quick)
 
@@ -356,7 +356,7 @@ def history(options: argparse.Namespace) -> None:
                 }
             )
         notes = [*READING, *spoken(worker), "32 series of hours, 128 windows a step; bound of ours: 1.2"]
-    unnamed(options.rivals)
+    unnamed(RIVALS=options.rivals)
     title = "A step of training with histories of 20,000 periods beside 400, milliseconds of CPU"
     finish(record_name("networks_history", options), title, rows, notes, options.quick)
 

@@ -53,30 +53,33 @@ def plot(points: Sequence[Point], file: str | Path, *, title: str = "", ms: str 
 
 def _drawn(points: Sequence[Point], title: str, ms: str, error: str) -> Any:
     try:
+        from matplotlib import colormaps
         from matplotlib.figure import Figure  # not pyplot, which keeps figures and picks a window system
     except ImportError as missing:
         raise MissingExtraError("a plot", "plot") from missing
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot(xscale="log", xlabel=ms, ylabel=error, title=title)
-    colours = {model: f"C{k % 10}" for k, model in enumerate(dict.fromkeys(p.model for p in points))}
+    twenty = colormaps["tab20"]
+    colours = {model: twenty(k % 20) for k, model in enumerate(dict.fromkeys(p.model for p in points))}
     markers = dict(zip(dict.fromkeys(p.variant for p in points), _MARKERS, strict=False))
     best = front(points)
     axes.step([p.ms for p in best], [p.error for p in best], where="post", color=_FRONT, lw=1, ls="--", zorder=1)
     for p in points:
         edge = "black" if p in best else "none"
-        axes.scatter(p.ms, p.error, s=45, color=colours[p.model], marker=markers[p.variant], edgecolor=edge, zorder=2)
-    for p in best:  # named below to the left, where by the meaning of a front there is nothing else
+        axes.scatter(p.ms, p.error, s=45, color=[colours[p.model]], marker=markers[p.variant], edgecolor=edge, zorder=2)
+    for k, p in enumerate(best):  # named below to the left, where by the meaning of a front there is nothing else
+        offset = (-5, -5 - 11 * (k % 2))  # in turns, as two of a front may be close
         name, at = f"{p.model}, {p.variant}", (p.ms, p.error)
-        axes.annotate(name, at, (-5, -5), textcoords="offset points", ha="right", va="top", fontsize="small")
+        axes.annotate(name, at, offset, textcoords="offset points", ha="right", va="top", fontsize="small")
     axes.margins(x=0.28, y=0.1)
     axes.grid(alpha=0.25)
     _explained(axes, colours, markers)
     return figure
 
 
-def _explained(axes: Any, colours: dict[str, str], markers: dict[str, str]) -> None:
+def _explained(axes: Any, colours: dict[str, Any], markers: dict[str, str]) -> None:
     """What colours and markers mean, and the line."""
-    handles = [axes.scatter([], [], s=45, color=colour, label=model) for model, colour in colours.items()]
+    handles = [axes.scatter([], [], s=45, color=[colour], label=model) for model, colour in colours.items()]
     handles += [axes.scatter([], [], s=45, color="0.6", marker=m, label=variant) for variant, m in markers.items()]
     handles += axes.plot([], [], color=_FRONT, lw=1, ls="--", label="Pareto front")
     axes.legend(handles=handles, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)

@@ -78,3 +78,26 @@ def test_a_rival_is_scored_as_our_own_models_are(script):
     found = {row["model"]: row for row in accuracy.rows(report, work, models)}
     assert found["rival"]["mase"] == found["naive"]["mase"]
     assert found["rival"]["cpu_s"] == 1.0
+
+
+def test_a_run_that_goes_on_does_not_know_what_a_rival_cost(script):
+    accuracy = script("accuracy")
+    rival = accuracy.Statsforecast(model="AutoETS", season=7, worker=Knowing(), spent=[0.5])
+    assert accuracy.spent(rival, accuracy.Work("title", "file", 5, 7, 2, ())) is None
+
+
+def test_the_reading_says_who_loses(script):
+    accuracy = script("accuracy")
+    rows = [
+        {"model": name, "mase": m, "wape": m, "wql": 1 - m} for name, m in (("gru", 0.6), ("lstm", 0.5), ("theta", 0.4))
+    ]
+    models = {"gru": fk.create("gru"), "lstm": fk.create("lstm"), "theta": fk.create("theta")}
+    first, _, last = accuracy.reading(rows, models)
+    assert first == "mase: lstm 0.5000, the best of the others theta 0.4000 (+25.0 %: the networks lose)"
+    assert last == "wql: gru 0.4000, the best of the others theta 0.6000 (-33.3 %: the networks win)"
+
+
+def test_a_record_names_no_place_of_this_machine(script, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["script.py", "predict", "--rivals", "/somewhere/python"])
+    script("beside").unnamed(RIVALS="/somewhere/python", FOLDER=None)
+    assert script("sys").argv == ["script.py", "predict", "--rivals", "RIVALS"]
