@@ -244,7 +244,7 @@ def predict_notes(rows: list[dict[str, Any]]) -> Iterator[str]:
                 f"default, and at the same recurrent layers {equal:.1f} times that of ours (bound: {bound})"
             )
     yield (
-        "at the same recurrent layers 1,000 series cost all libraries about the same, as the layers themselves are "
+        "from memory and at the same recurrent layers 1,000 series cost nearly the same everywhere, as the layers are "
         "nearly all of it; our default gains there by patches: 14 recurrent steps of a week for 56 of a day"
     )
 
