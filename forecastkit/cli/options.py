@@ -44,13 +44,13 @@ class Table:
         panel = read(own or source, **vars(self))
         if own is not None or not source.startswith("dataset:"):
             return panel
-        asked = [f.name for f in fields(self) if getattr(self, f.name) != _DEFAULTS[f.name]]
+        asked = [f.name for f in fields(self) if getattr(self, f.name) != DEFAULTS[f.name]]
         if asked:
             raise ConfigError(f"a named data set has its columns and frequency already: leave out --{asked[0]}")
         return panel
 
 
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "id": "unique_id",
     "time": "ds",
     "target": "y",
@@ -101,7 +101,7 @@ def _one_id(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> s
         raise ConfigError(
             f"one column names the series, not {len(values)}: join {' and '.join(values)} into one column first"
         )
-    return values[0] if values else _DEFAULTS["id"]
+    return values[0] if values else DEFAULTS["id"]
 
 
 table_options = packed(

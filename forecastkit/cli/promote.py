@@ -94,11 +94,19 @@ def _panel(version: Version, data: str | None) -> Panel:
     source = data or version.tags.get("forecastkit.source")
     if source is None or source == "-":
         raise ConfigError(f"what version {version.number} was made from can't be read again: give demand with --data")
-    columns: dict[str, Any] = json.loads(version.tags["forecastkit.columns"])
-    columns |= {name: tuple(columns[name]) for name in ("known", "past", "static")}
-    panel = Table(**columns).read(source)
+    panel = _table(version, source).read(source)
     sample, seed = json.loads(version.tags.get("forecastkit.sample", "[null, 0]"))
     return panel if data else sampled(panel, sample, seed)
+
+
+def _table(version: Version, source: str) -> Table:
+    """The columns of the version's data; a packaged data set knows its own."""
+    from forecastkit.data import datasets
+
+    if source.startswith("dataset:") and datasets.file(source.removeprefix("dataset:")) is None:
+        return Table(**options.DEFAULTS)
+    columns: dict[str, Any] = json.loads(version.tags["forecastkit.columns"])
+    return Table(**columns | {name: tuple(columns[name]) for name in ("known", "past", "static")})
 
 
 def _plan(gate: Gate, version: Version) -> Plan:

@@ -175,7 +175,8 @@ def _created(create: Any) -> bool:
     try:
         create()
     except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+        # A store that finds the name taken looks it up to say so; gone by then, it was there a moment ago.
+        if error.error_code not in map(ErrorCode.Name, (RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST)):
             raise
         return False
     return True

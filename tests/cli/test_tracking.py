@@ -136,6 +136,13 @@ def test_newer_demand_is_judged_with_the_columns_of_the_fit(command, home: Path,
     assert command("promote", "--name", "demo", "--gate", gate, "--data", "sold.csv", "--dry-run").code == 0
 
 
+def test_a_saved_model_of_a_named_data_set_is_judged_on_it(command, home: Path, gate: Path) -> None:
+    command("fit", "dataset:demo", "-m", "seasonal_naive", "-o", "model")
+    command("registry", "register", "model", "--name", "demo", "--horizon", "7")
+    done = command("promote", "--name", "demo", "--gate", gate, "--data", "dataset:demo", "--json")
+    assert (done.code, json.loads(done.out)["criteria"][0]["value"]) == (0, 0.0)
+
+
 def test_a_deletion_is_asked_about(command, tuned: Path) -> None:
     assert command("registry", "delete", "--name", "demo", "--version", "1", "--yes").code == 0
     assert command("registry", "show", "--name", "demo").code == 0

@@ -126,3 +126,10 @@ def test_a_gate_is_read_from_toml(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="can't be read"):
         Gate.read(tmp_path / "none.toml")
+
+
+def test_the_gate_in_the_docs_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "team.md").read_text("utf-8")
+    (tmp_path / "gate.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
+    gate = Gate.read(tmp_path / "gate.toml")
+    assert (gate.skill, gate.costs, gate.backtest.windows) == (0.05, Costs(over=1, under=4), 2)

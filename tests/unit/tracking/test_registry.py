@@ -10,6 +10,9 @@ import pytest
 
 pytest.importorskip("mlflow")
 
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
 from forecastkit.errors import ConfigError, StoreError
 from forecastkit.tracking import registry as module
 from forecastkit.tracking.place import Place
@@ -97,6 +100,23 @@ def test_the_lock_of_a_process_that_died_is_broken(registry: Registry, monkeypat
     registry.promote("demo", 1, instead_of=None)
     assert time.time() - begun >= 0.1
     assert registry.names() == ["demo"]
+
+
+def test_a_lock_that_goes_while_the_store_looks_it_up_is_waited_for(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = registry.place.client.create_registered_model, []
+
+    def gone_meanwhile(name: str) -> object:
+        calls.append(name)
+        if len(calls) == 1:
+            raise MlflowException("not found", RESOURCE_DOES_NOT_EXIST)
+        return real(name)
+
+    monkeypatch.setattr(registry.place.client, "create_registered_model", gone_meanwhile)
+    registry.promote("demo", 1, instead_of=None)
+    assert registry.aliases("demo")["champion"] == 1
+    assert len(calls) == 2
 
 
 def test_the_champion_is_not_deleted_alone(registry: Registry) -> None:
