@@ -82,7 +82,7 @@ def packed(into: type[Any], name: str, *options: Any) -> Decorator:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def call(**values: Any) -> Any:
-            values[name] = into(**{f.name: values.pop(f.name) for f in fields(into)})
+            values[name] = into(**{f.name: values.pop(f.name) for f in fields(into) if f.name in values})
             return function(**values)
 
         for option in reversed(options):

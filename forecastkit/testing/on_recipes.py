@@ -132,6 +132,8 @@ def check_search_begins_with_the_defaults(recipe: Forecaster) -> None:
     """A tuner's first trial is the recipe without options: every parameter names an option and allows its default."""
     default = type(recipe)()
     found = type(recipe).suggest(_Defaults(default))
+    if type(found) is not type(recipe):
+        return  # the check before says so
     keep(recipe, "suggest with every option at its default gives the defaults", found == default, repr(found))
 
 

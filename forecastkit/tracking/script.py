@@ -4,18 +4,20 @@ from typing import Any
 
 import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class ForecastModel(PythonModel):
     """A fitted forecaster behind MLflow's interface; `forecastkit.tracking.bundle.answer` says what it takes."""
 
-    def load_context(self, context: Any) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         from forecastkit.models import restore
 
         self.fitted = restore(context.artifacts["bundle"])
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         from forecastkit.tracking.bundle import answer
 
         return answer(self.fitted, model_input, **(params or {}))

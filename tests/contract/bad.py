@@ -183,7 +183,7 @@ class Spaced(Tiny):
 class SuggestsOptions(Tiny):
     @classmethod
     def suggest(cls, trial: Any) -> Any:
-        return {"note": trial.suggest_categorical("note", ["a", "b"])}
+        return {"note": trial.suggest_categorical("note", ["plain", "other"])}
 
 
 @breaks("check_search_begins_with_the_defaults")
