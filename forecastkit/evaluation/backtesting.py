@@ -114,8 +114,10 @@ def backtest(
     head |= {"cutoffs": _cutoffs(panel, scored), "command": run.command}
     with records.locked(folder):
         records.begin(folder, head, resume=run.resume)
-        records.write_segments(folder, segments.describe(panel, cuts))
-        records.write_history(folder, panel.bare().until(cuts[-1].series, cuts[-1].lengths).tail(_SHOWN * plan.horizon))
+        if not (run.resume and records.described(folder)):
+            shown = panel.bare().until(cuts[-1].series, cuts[-1].lengths).tail(_SHOWN * plan.horizon)
+            records.write_segments(folder, segments.describe(panel, cuts))
+            records.write_history(folder, shown)
         _stage(folder, panel)
         _work_off(folder, _tasks(entries, plan, cuts, len(panel)), run)
         records.finish(folder)

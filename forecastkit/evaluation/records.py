@@ -172,6 +172,11 @@ def read_segments(folder: Path) -> pa.Table:
     return _read(folder / _SEGMENTS, pq.read_table)
 
 
+def described(folder: Path) -> bool:
+    """Whether segments and history stand there already."""
+    return (folder / _SEGMENTS).exists() and (folder / _HISTORY).exists()
+
+
 def write_history(folder: Path, panel: Panel) -> None:
     """Keep the demand of `panel` as it is, for charts: series, time, y."""
     owner = np.repeat(np.arange(len(panel), dtype=np.int32), panel.lengths)

@@ -42,13 +42,13 @@ def test_a_run_killed_by_ctrl_c_goes_on_where_it_stopped(tmp_path: Path) -> None
     command += ["-m", "naive", "-m", "sarima", "--jobs", "2", "--json"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
-    while len(list(tmp_path.rglob("parts/*/*.parquet"))) < 34 and time.monotonic() < until:
+    while len(list(tmp_path.rglob("*.parquet"))) < 34 and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "--resume" in err
-    before = {p: os.stat(p).st_mtime_ns for p in tmp_path.rglob("parts/*/*.parquet")}
+    before = {p: os.stat(p).st_mtime_ns for p in tmp_path.rglob("*.parquet")}
     assert len(before) >= 34
     done = subprocess.run(
         [*command, "--resume", "-o", str(_run_folder(tmp_path))],
