@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,10 +156,26 @@ class OfMembers:
         return self.most if recipe is None else self.of(recipe.members_recipes())
 
 
-USES = OfMembers(ROLES, lambda own: frozenset[str]().union(*(m.uses for m in own)))
-PROBABILISTIC = OfMembers(True, lambda own: all(m.probabilistic for m in own))
-POOLED = OfMembers(False, lambda own: all(m.pooled for m in own))
-HANDLES_GAPS = OfMembers(True, lambda own: all(m.handles_gaps for m in own))
+@dataclass(frozen=True, kw_only=True)
+class MembersForecaster(Forecaster):
+    """A recipe whose traits are those of its members."""
+
+    uses: ClassVar[Any] = OfMembers(ROLES, lambda own: frozenset[str]().union(*(m.uses for m in own)))
+    probabilistic: ClassVar[Any] = OfMembers(True, lambda own: all(m.probabilistic for m in own))
+    pooled: ClassVar[Any] = OfMembers(False, lambda own: all(m.pooled for m in own))
+    handles_gaps: ClassVar[Any] = OfMembers(True, lambda own: all(m.handles_gaps for m in own))
+
+    @abstractmethod
+    def members_recipes(self) -> list[Forecaster]:
+        """The recipes of the members."""
+
+    @property
+    def threaded(self) -> bool:
+        """What is chosen for the whole panel needs it whole: it is never fitted in pieces."""
+        return True
+
+    def needs(self, train: Panel) -> int:
+        return min(recipe.needs(train) for recipe in self.members_recipes())
 
 
 def errors_after(member: Fitted, panel: Panel, horizon: int) -> Floats:

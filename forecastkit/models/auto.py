@@ -53,7 +53,7 @@ class AutoFitted(of.MembersFitted):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Auto(Forecaster):
+class Auto(of.MembersForecaster):
     """For whoever wants a good model and has no time to compare: a backtest inside the fit, with a time limit.
 
     Candidates are scored on past windows of `horizon` periods by their absolute errors in spreads of the series: first
@@ -75,10 +75,6 @@ class Auto(Forecaster):
 
     name: ClassVar[str] = "auto"
     fitted_type: ClassVar[type[Fitted]] = AutoFitted
-    uses: ClassVar[Any] = of.USES
-    probabilistic: ClassVar[Any] = of.PROBABILISTIC
-    pooled: ClassVar[Any] = of.POOLED
-    handles_gaps: ClassVar[Any] = of.HANDLES_GAPS
 
     minutes: float = 5.0
     candidates: tuple[str, ...] = ()
@@ -109,14 +105,6 @@ class Auto(Forecaster):
                 raise
             logger.info("%s is not tried: %s", text, error)
             return None
-
-    @property
-    def threaded(self) -> bool:
-        """The choice is that for the whole panel, so that it is never fitted in pieces."""
-        return True
-
-    def needs(self, train: Panel) -> int:
-        return min(recipe.needs(train) for recipe in self.members_recipes())
 
     def _fit(self, train: Panel, horizon: int) -> AutoFitted:
         texts = self.candidates or fitting(train, self.season or train.season)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, final
+from typing import ClassVar, Self, final
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class EnsembleFitted(of.MembersFitted):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Ensemble(Forecaster):
+class Ensemble(of.MembersForecaster):
     """Different models err differently, so that their average is usually better than the best of them.
 
     `stacking` finds the weights with which the squared error on past windows is least, none below 0, leaning to equal
@@ -56,10 +56,6 @@ class Ensemble(Forecaster):
 
     name: ClassVar[str] = "ensemble"
     fitted_type: ClassVar[type[Fitted]] = EnsembleFitted
-    uses: ClassVar[Any] = of.USES
-    probabilistic: ClassVar[Any] = of.PROBABILISTIC
-    pooled: ClassVar[Any] = of.POOLED
-    handles_gaps: ClassVar[Any] = of.HANDLES_GAPS
 
     members: tuple[str, ...] = ("gru", "boosted", "sarima", "theta")
     combination: str = "stacking"
@@ -82,14 +78,6 @@ class Ensemble(Forecaster):
     def members_recipes(self) -> list[Forecaster]:
         """The recipes of the members."""
         return [models.create(m, season=self.season, seed=self.seed, device=self.device) for m in self.members]
-
-    @property
-    def threaded(self) -> bool:
-        """The weights are those of the whole panel, so that it is never fitted in pieces."""
-        return True
-
-    def needs(self, train: Panel) -> int:
-        return min(recipe.needs(train) for recipe in self.members_recipes())
 
     def _fit(self, train: Panel, horizon: int) -> EnsembleFitted:
         own = self.members_recipes()
