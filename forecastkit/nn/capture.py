@@ -91,7 +91,7 @@ class Captured:
         return mean, quantiles
 
     def _captured(self, arrays: Arrays, size: int) -> _Bucket:
-        horizon, levels = self.graph.plan.horizon, self.graph.weights.shape[1]
+        horizon, levels = self.graph.plan.horizon, self.graph.weights.shape[1] - 1  # the mean beside them
         given = tuple(self._buffer((size, *a.shape[1:]), torch.from_numpy(a[:0].copy()).dtype) for a in arrays)
         found = tuple(self._buffer(shape, torch.float64) for shape in ((size, horizon), (size, horizon, levels)))
 

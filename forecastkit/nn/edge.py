@@ -51,7 +51,7 @@ class Bundle:
             "usual": np.array(usual),
         }
         found = self.session.run(None, {entry.name: given[entry.name] for entry in self.session.get_inputs()})
-        return found[0], np.maximum.accumulate(found[1], axis=-1)
+        return found[0], found[1]
 
     def _first(self, start: Any, count: int) -> Any:
         """Where each first period stands in the calendar."""

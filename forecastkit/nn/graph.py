@@ -87,7 +87,7 @@ class Standardise(nn.Module):
 class Graph(nn.Module):
     """Networks with everything around them: `Arrays` in, mean [B, H] and quantiles [B, H, Q] out, in doubles."""
 
-    weights: Tensor  # [T, Q] of the trained levels in each that is asked for
+    weights: Tensor  # [1 + T, 1 + Q] of the mean and the trained levels in the mean and each level that is asked for
     before: Tensor  # [H, J] the periods of the lags
 
     def __init__(self, networks: tuple[Network, ...], levels: tuple[float, ...]) -> None:
@@ -95,9 +95,8 @@ class Graph(nn.Module):
         self.networks, self.plan = nn.ModuleList(networks), networks[0].plan
         plan, self.calendar = self.plan, networks[0].calendar
         self.known, self.past, self.static = (Standardise(b) for b in (plan.known, plan.past, plan.static))
-        weights = at_levels(
-            np.eye(len(LEVELS)), levels
-        )  # [T, Q]; each column adds up to 1, so that any scale may follow
+        weights = np.zeros((1 + len(LEVELS), 1 + len(levels)))  # the mean stays as it is
+        weights[0, 0], weights[1:, 1:] = 1.0, at_levels(np.eye(len(LEVELS)), levels)
         self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
         steps = torch.arange(plan.horizon)[:, None]  # [H, 1]
         lags = torch.tensor(plan.lags, dtype=torch.long)
@@ -110,15 +109,18 @@ class Graph(nn.Module):
         seen = ~torch.isnan(y)
         demand = torch.where(seen, y, 0.0)
         blocks = self.known(known), self.past(past), self.static(static)
-        means, quantiles = [], []
+        lines = []
         for network in cast(Iterable[Network], self.networks):
             own = _sized(demand, seen, centred=not network.plan.log)
-            output = network(self._batch(own, seen, usual[:, None], blocks, calendar))
-            means.append(output.mean.double() * own.units + own.shift)
-            at_levels = (output.quantiles @ self.weights).double()  # [B, H, Q]
-            quantiles.append(at_levels * own.units[..., None] + own.shift[..., None])
+            found = network.lines(self._batch(own, seen, usual[:, None], blocks, calendar), self.weights)
+            lines.append(found.double() * own.units + own.shift)
+        # Flat up to here, so that what a series has one of needs no third dimension.
         lowest = torch.where(demand.amin(-1, keepdim=True) < 0, -torch.inf, demand.new_zeros(()))
-        return torch.maximum(_average(means), lowest), torch.maximum(_average(quantiles), lowest[..., None])
+        whole = torch.maximum(_average(lines), lowest).unflatten(1, (self.plan.horizon, -1))  # [B, H, 1 + Q]
+        mean, *quantiles = whole.split(1, -1)
+        for k in range(1, len(quantiles)):
+            quantiles[k] = torch.maximum(quantiles[k - 1], quantiles[k])  # against rounding only
+        return mean.squeeze(-1), torch.cat(quantiles, -1) if quantiles else whole[..., 1:]
 
     def _batch(self, own: Sized, seen: Tensor, usual: Tensor, blocks: tuple[Tensor, ...], calendar: Tensor) -> Batch:
         first, (known, past, static) = self.plan.context - self.plan.lookback, blocks
@@ -153,7 +155,7 @@ def _sized(demand: Tensor, seen: Tensor, centred: bool) -> Sized:
     shares = demand / largest
     mean = shares.sum(-1, keepdim=True) / count if centred else shares.new_zeros((1, 1))
     apart = torch.where(seen, shares - mean, 0.0)
-    distance = apart.abs().sum(-1, keepdim=True) / count
+    distance = torch.linalg.vector_norm(apart, ord=1, dim=-1, keepdim=True) / count
     distance = torch.where(distance > 1e-14, distance, 1.0)
     return Sized((apart / distance).float(), mean * largest, distance * largest)
 

@@ -70,9 +70,10 @@ def masked_mean(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
 
 def spread_out(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """How far `values` [B, L], which are 0 where not `seen`, lie from their mean, 0 there too; its spread, [B, 1]."""
-    count = seen.float().sum(-1, keepdim=True).clamp(min=1.0)
-    apart = torch.where(seen, values - values.sum(-1, keepdim=True) / count, 0.0)
-    return apart, ((apart * apart).sum(-1, keepdim=True) / count).sqrt()
+    here = seen.float()
+    count = here.sum(-1, keepdim=True).clamp(min=1.0)
+    apart = values - here * (values.sum(-1, keepdim=True) / count)
+    return apart, torch.linalg.vector_norm(apart, dim=-1, keepdim=True) / count.sqrt()
 
 
 def product(values: Tensor, weights: Tensor) -> Tensor:
@@ -195,6 +196,23 @@ class Network(nn.Module):
 
     def forward(self, batch: Batch, keep: Tensor | None = None) -> Output:
         """Forecasts of a batch; `keep` [B, D] weighs the entries of the state in training (dropout)."""
+        head, bases, scale = self._answer(batch, keep)
+        return self._output(head, bases, batch, scale)
+
+    def lines(self, batch: Batch, weights: Tensor) -> Tensor:
+        """Means of the mean and the quantiles, weighed by the columns of `weights` [1 + Q, P]; [B, H * P].
+
+        Each column adds up to 1. Without a logarithm the scale may follow, so that one product does for both.
+        """
+        head, bases, scale = self._answer(batch, None)
+        if not self.plan.log:
+            return scale.center + scale.spread * self._found(head, bases, self.from_gaps @ weights).flatten(1)
+        found = self._found(head, bases, self.from_gaps).flatten(1)
+        found = self._stretch(scale.center + scale.spread * found, scale.unit)
+        return (found.unflatten(1, (-1, len(weights))) @ weights).flatten(1)
+
+    def _answer(self, batch: Batch, keep: Tensor | None) -> tuple[Tensor, Tensor, Scale]:
+        """What the head says [B, H, .], the bases that it weighs [B, H, M], and the scale of both."""
         scale, apart = self._scaled(batch)
         usual = masked_mean_columns(batch.known[:, : self.plan.lookback], batch.seen)  # [B, 1, K]
         known = self.expand_known(batch.known, usual)  # [B, L + H, F]
@@ -203,7 +221,7 @@ class Network(nn.Module):
         state = self._state(batch, z, known, static)
         state = state if keep is None else state * keep
         head = self._head(state, bases, joined(known[:, self.plan.lookback :], batch.calendar), lags_seen)
-        return self._output(head.float(), bases, batch, scale)
+        return head.float(), bases, scale
 
     def _scaled(self, batch: Batch) -> tuple[Scale, Tensor]:
         unit = torch.ones_like(batch.prior)
@@ -289,14 +307,20 @@ class Network(nn.Module):
         return self.out(mixed + functional.gelu(self.deepen(mixed)))
 
     def _output(self, head: Tensor, bases: Tensor, batch: Batch, scale: Scale) -> Output:
-        mix = (torch.softmax(head[..., self.own :], -1) * bases).sum(-1, keepdim=True)  # [B, H, 1]
         if (distribution := self.plan.distribution) is not None:
-            return self._distributed(distribution, head, mix[..., 0], batch, scale)
-        parts = [head[..., :2].clamp(-_FAR, _FAR), functional.softplus(head[..., 2 : self.own])]
-        found = mix + product(torch.cat(parts, -1), self.from_gaps)  # [B, H, 1 + Q]
+            return self._distributed(distribution, head, self._mix(head, bases)[..., 0], batch, scale)
         unit, center, spread = (part[..., None] for part in scale)
-        found = self._stretch(center + spread * found, unit)
+        found = self._stretch(center + spread * self._found(head, bases, self.from_gaps), unit)
         return Output(found[..., 0], found[..., 1:], deviation(batch.y, batch.seen))
+
+    def _mix(self, head: Tensor, bases: Tensor) -> Tensor:
+        """The bases as the head weighs them; [B, H, 1]."""
+        return (torch.softmax(head[..., self.own :], -1) * bases).sum(-1, keepdim=True)
+
+    def _found(self, head: Tensor, bases: Tensor, from_gaps: Tensor) -> Tensor:
+        """Mean and quantiles, or what else `from_gaps` [1 + Q, P] makes, in spreads from the centre; [B, H, P]."""
+        parts = [head[..., :2].clamp(-_FAR, _FAR), functional.softplus(head[..., 2 : self.own])]
+        return self._mix(head, bases) + product(torch.cat(parts, -1), from_gaps)
 
     def _distributed(self, distribution: Distribution, head: Tensor, mix: Tensor, batch: Batch, scale: Scale) -> Output:
         level = masked_mean(batch.y, batch.seen, batch.prior)

@@ -13,7 +13,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
 import torch
 
 from forecastkit.errors import MissingExtraError
@@ -45,6 +44,7 @@ def exported(graph: Graph) -> bytes:
             dynamic_shapes=tuple({0: batch} for _ in example),
             opset_version=OPSET,
             external_data=False,
+            custom_translation_table={torch.ops.aten.softplus.default: _softplus},
             optimize=False,  # its rewriting of limits leaves inputs without a source where there are several networks
             verbose=False,
         )
@@ -54,6 +54,13 @@ def exported(graph: Graph) -> bytes:
         optimizer.remove_unused_nodes(program.model)
         _only_what_is_read(program.model)
     return bytes(program.model_proto.SerializeToString())
+
+
+def _softplus(values: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """One node: the exporter's own divides by `beta` and chooses by `threshold`, which ONNX's has no need of."""
+    from onnxscript import opset20
+
+    return opset20.Softplus(values)
 
 
 def _tidy(graph: Any) -> None:
@@ -144,6 +151,5 @@ class Session:
         self._names = [entry.name for entry in self._session.get_inputs()]
 
     def __call__(self, arrays: Arrays) -> tuple[Doubles, Doubles]:
-        given = {name: np.ascontiguousarray(getattr(arrays, name)) for name in self._names}
-        mean, quantiles = self._session.run(None, given)
+        mean, quantiles = self._session.run(OUTPUTS, {name: getattr(arrays, name) for name in self._names})
         return mean, quantiles

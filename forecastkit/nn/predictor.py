@@ -91,11 +91,10 @@ class Predictor:
         """Mean [B, H] and quantiles [B, H, Q] of `arrays`, in units of demand."""
         count, most = len(arrays.y), self.batch[-1]
         if count <= most:
-            mean, quantiles = self.run(arrays)
-        else:
-            parts = [self.run(arrays.rows(slice(k, k + most))) for k in range(0, count, most)]
-            mean, quantiles = map(np.concatenate, zip(*parts, strict=True))
-        return mean, np.maximum.accumulate(quantiles, axis=-1)  # against rounding only
+            return self.run(arrays)
+        parts = [self.run(arrays.rows(slice(k, k + most))) for k in range(0, count, most)]
+        mean, quantiles = map(np.concatenate, zip(*parts, strict=True))
+        return mean, quantiles
 
     def arrays(self, panel: Panel | None = None, future: Any = None) -> Arrays:
         """What a call reads, from newer observations, or from the history that the model has."""
