@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -63,14 +64,28 @@ class Forecast:
         """Columns unique_id, ds, mean and one `q0.1` a level; N x H rows."""
         import pandas as pd
 
+        steps = self.times.shape[1]
         times = pd.DatetimeIndex(self.times.flatten())
         if self.zone is not None:
             times = times.tz_localize("UTC").tz_convert(self.zone)
-        ids = pd.Index(np.repeat(np.array(self.series, object), self.times.shape[1]))
-        numbers = [self.mean.flatten(), *(self.quantiles[..., k].flatten() for k in range(len(self.levels)))]
-        names = ["mean", *(f"q{level:g}" for level in self.levels)]
-        # Every column is a copy already.
-        return pd.DataFrame({"unique_id": ids, "ds": times, **dict(zip(names, numbers, strict=True))}, copy=False)
+        names, text = _header(self.levels)
+        ids = pd.array(np.repeat(np.array(self.series, object), steps), dtype=text)
+        numbers = (self.quantiles[..., k].flatten() for k in range(len(self.levels)))
+        # Every column is a copy already. What type a column of texts has, and the one of names, pandas guesses anew
+        # each time, which costs a short table half its making: here it is told.
+        columns = dict(enumerate((ids, times, self.mean.flatten(), *numbers)))
+        frame = pd.DataFrame(columns, index=pd.RangeIndex(len(ids)), copy=False)
+        frame.columns = names.view()
+        return frame
+
+
+@lru_cache(maxsize=64)
+def _header(levels: tuple[float, ...]) -> tuple[pd.Index, Any]:
+    """The column names of a table of forecasts, and the type that this pandas has for texts."""
+    import pandas as pd
+
+    names = pd.Index(["unique_id", "ds", "mean", *(f"q{level:g}" for level in levels)])
+    return names, names.dtype
 
 
 @dataclass(frozen=True, kw_only=True)

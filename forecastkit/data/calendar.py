@@ -7,7 +7,7 @@ one start and a length, and "the next 28 periods" is an addition. `Frequency` tr
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -77,12 +77,9 @@ class Frequency:
         )
         return f"the frequency {self.alias!r}{start}{zone}"
 
-    @cached_property
+    @property
     def _anchor(self) -> int:
-        weekday = getattr(self._offset, "weekday", None)
-        if self._unit == "W" and weekday is not None:
-            return self.phase + ((weekday - 3) % 7) * DAY  # 1970-01-01 was a Thursday
-        return self.phase
+        return self.phase + _anchor(self.alias)
 
     @cached_property
     def season(self) -> int:
@@ -94,7 +91,7 @@ class Frequency:
 
     def ordinals(self, times: NDArray[np.datetime64]) -> NDArray[np.int64]:
         """Period numbers of `times`, any shape, as int64; `FrequencyError` at the first that is off the grid."""
-        stamps = times.astype("M8[us]").astype(np.int64)
+        stamps = times.astype("M8[us]", copy=False).view(np.int64)
         if self.step is not None:
             numbers, rest = np.divmod(stamps - self._anchor, self.step)
             off = rest != 0
@@ -153,10 +150,14 @@ class Frequency:
         if self.step is None:
             phase = int(np.searchsorted(_grid(self._offset.base.freqstr, 0), time)) % self._offset.n
         else:
-            phase = (time - Frequency(self.alias)._anchor) % self.step
+            phase = (time - _anchor(self.alias)) % self.step
             if self._unit == "W" and phase % (7 * DAY) >= DAY:
                 phase = 0  # a weekday in the alias is a promise about the day; weeks and the time of day may shift
-        return Frequency(self.alias, phase, self.zone)
+        return self if phase == self.phase else replace(self, phase=phase)
+
+    def within(self, zone: str | None) -> Frequency:
+        """This frequency with the time zone of sub-daily data."""
+        return self if zone == self.zone else replace(self, zone=zone)
 
 
 @lru_cache(maxsize=256)
@@ -167,6 +168,15 @@ def _offset(alias: str) -> pd.offsets.BaseOffset:
 @lru_cache(maxsize=256)
 def _unit(alias: str) -> str:
     return str(_offset(alias).rule_code).split("-")[0]
+
+
+@lru_cache(maxsize=256)
+def _anchor(alias: str) -> int:
+    """Where a period of fixed length begins that has no phase, microseconds after the epoch."""
+    weekday = getattr(_offset(alias), "weekday", None)
+    if _unit(alias) == "W" and weekday is not None:
+        return int((weekday - 3) % 7) * DAY  # 1970-01-01 was a Thursday
+    return 0
 
 
 @lru_cache(maxsize=256)
@@ -252,7 +262,7 @@ def _monthly(times: NDArray[np.datetime64], shortest: int) -> Frequency | None:
 
 
 def _fixed(times: NDArray[np.datetime64], steps: NDArray[np.int64], shortest: int) -> Frequency | None:
-    step = int(np.gcd.reduce(steps))
+    step = shortest if (steps == shortest).all() else int(np.gcd.reduce(steps))
     if shortest > _APART * step:
         return None
     if step == DAY and _no_weekends(times, steps):

@@ -50,7 +50,10 @@ class Columns:
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Pairs of role and column name."""
         for role, names in vars(self).items():
-            yield from ((role, n) for n in ([names] if isinstance(names, str) else names or ()))
+            if isinstance(names, str):
+                yield role, names
+            else:
+                yield from ((role, name) for name in names or ())
 
 
 def to_arrow(frame: Any, columns: Columns) -> pa.Table:
@@ -115,7 +118,7 @@ def _of_pandas(column: pd.Series) -> pa.Array:
     # Handed a whole Series, Arrow asks it for a dozen attributes that it hasn't, which costs more than a short column.
     values = column.array
     if isinstance(column.dtype, np.dtype):
-        return pa.array(column.to_numpy(), from_pandas=True)
+        return pa.array(column.values, from_pandas=True)
     return pa.array(values if hasattr(values, "__arrow_array__") else column, from_pandas=True)
 
 
@@ -168,6 +171,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _micros(column: pa.ChunkedArray) -> Ints:
+    if column.type == pa.timestamp("us"):
+        return np.asarray(column.to_numpy()).view(np.int64)
     kind = pa.timestamp("us", getattr(column.type, "tz", None))
     column = column if column.type == kind else column.cast(kind, safe=False)
     return np.asarray(column.cast(pa.int64()).to_numpy())

@@ -49,7 +49,13 @@ class _Rows:
     @cached_property
     def steps(self) -> Ints:
         """Microseconds from each row to the next of the same series."""
-        return (self.stamps[1:] - self.stamps[:-1])[self.together]
+        steps = self.stamps[1:] - self.stamps[:-1]
+        return steps if len(self.ids) == 1 else steps[self.together]
+
+    @cached_property
+    def first(self) -> Ints:
+        """The first row of each series, [N]."""
+        return _first(self.together)
 
     @cached_property
     def moments(self) -> tuple[Ints, Ints | slice]:
@@ -87,7 +93,7 @@ def _find(table: pa.Table, columns: Columns) -> tuple[Columns, pa.Table]:
 def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
     owner, ids = _owners(table.column(columns.id), columns.id)
     order = None
-    if not _ascending(owner, stamps):
+    if not _ascending(owner, stamps, len(ids)):
         order = _order(owner, stamps, len(ids))
         owner, stamps = owner[order], stamps[order]
         same = (owner[1:] == owner[:-1]) & (stamps[1:] == stamps[:-1])
@@ -108,6 +114,8 @@ def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
 def _owners(column: pa.ChunkedArray, name: str) -> tuple[Ints, tuple[str, ...]]:
     """Index of each row's series, and the ids as text in ascending order."""
     codes, texts = id_texts(column, name)
+    if len(texts) == 1:
+        return codes, tuple(texts)
     present = np.bincount(codes, minlength=len(texts)) > 0  # a filtered category leaves unused texts behind
     names = sorted({text for text, here in zip(texts, present, strict=True) if here})
     if names == texts:
@@ -131,9 +139,12 @@ def _order(owner: Ints, stamps: Ints, series: int) -> Ints:
     return np.lexsort((stamps, owner))
 
 
-def _ascending(owner: Ints, stamps: Ints) -> bool:
-    before, after = owner[:-1], owner[1:]
-    return bool(((after > before) | ((after == before) & (stamps[1:] > stamps[:-1]))).all())
+def _ascending(owner: Ints, stamps: Ints, series: int) -> bool:
+    later = stamps[1:] > stamps[:-1]
+    if series > 1:
+        before, after = owner[:-1], owner[1:]
+        later = (after > before) | ((after == before) & later)
+    return bool(later.all())
 
 
 def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints) -> DataError:
@@ -157,8 +168,7 @@ def _frequency(rows: _Rows, freq: str | None, zone: str | None) -> Frequency:
     else:
         found = Frequency.parse(freq)
         found = found if "-" in freq else found.anchored(first)  # 'W' alone leaves the weekday to the data
-    found = found.fitted_to(first)
-    return Frequency(found.alias, found.phase, zone)
+    return found.fitted_to(first).within(zone)
 
 
 def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequency) -> Panel:
@@ -167,8 +177,8 @@ def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequenc
     _no_leap(rows, frequency)
     keep = _inner(rows, columns)
     owner, numbers_, y = rows.owner[keep], numbers_[keep], rows.y[keep]
-    first = _first(owner)
-    last = np.append(first[1:], len(owner)) - 1
+    first = rows.first if keep is _ALL else _first(owner[1:] == owner[:-1])
+    last = np.concatenate([first[1:], [len(owner)]]) - 1
     starts, lengths = numbers_[first], numbers_[last] - numbers_[first] + 1
     _not_blown_up(rows, lengths, frequency)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -193,7 +203,7 @@ def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequenc
 def _ordinals(rows: _Rows, frequency: Frequency) -> Ints:
     moments, which = rows.moments
     try:
-        return frequency.ordinals(moments.astype("M8[us]"))[which]
+        return frequency.ordinals(moments.view("M8[us]"))[which]
     except FrequencyError as error:
         raise FrequencyError(f"{error}{_looks_like(rows, frequency)}", expected=frequency.alias) from error
 
@@ -218,7 +228,7 @@ def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
             f"every value is {every} periods of {frequency.alias!r} after the one before{_looks_like(rows, frequency)}",
             expected=frequency.alias,
         )
-    first = _first(owner)
+    first = _first(owner[1:] == owner[:-1])
     smallest, largest = np.minimum.reduceat(steps, first), np.maximum.reduceat(steps, first)
     count = np.diff(np.append(first, len(steps)))
     slow = (smallest == largest) & (smallest > 1) & (count >= 6)
@@ -246,9 +256,9 @@ def _no_leap(rows: _Rows, frequency: Frequency) -> None:
     )
 
 
-def _first(owner: Ints) -> Ints:
-    """The first row of each series."""
-    return np.concatenate([[0], np.flatnonzero(owner[1:] != owner[:-1]) + 1])
+def _first(together: NDArray[np.bool_]) -> Ints:
+    """The first row of each series, of rows some of which are `together` with the one before."""
+    return np.concatenate([[0], np.flatnonzero(~together) + 1])
 
 
 def _inner(rows: _Rows, columns: Columns) -> Ints | slice:

@@ -156,6 +156,10 @@ class Panel:
         return int(np.isnan(self.values).sum())
 
     @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.ids)}
+
+    @cached_property
     def lengths(self) -> Ints:
         return np.diff(self.offsets)  # [N]
 
@@ -203,10 +207,13 @@ class Panel:
     def tail(self, periods: Ints | int) -> Panel:
         """Only the last `periods` of each series, [N] or one for all."""
         keep = np.clip(periods, 0, self.lengths)
+        if (keep == self.lengths).all():
+            return self
         return self._rows(np.arange(len(self)), self.lengths - keep, keep)
 
     def _rows(self, series: Ints, skip: Ints, keep: Ints) -> Panel:
-        rows = ranges(self.offsets[series] + skip, keep)
+        first = self.offsets[series] + skip
+        rows = ranges(first, keep) if len(series) != 1 else np.arange(first[0], first[0] + keep[0])
         return replace(
             self,
             ids=tuple(self.ids[i] for i in series),
@@ -273,8 +280,7 @@ class Panel:
         Periods between the two that neither has are NaN.
         """
         newer = newer.recoded(self)
-        index = {name: i for i, name in enumerate(self.ids)}
-        own = np.array([index.get(name, -1) for name in newer.ids], np.int64)
+        own = np.array([self._places.get(name, -1) for name in newer.ids], np.int64)
         # Only what stands before `newer` begins is kept: all of it, some of it, or nothing.
         before = np.where(own < 0, 0, np.clip(newer.starts - self.starts[own], 0, self.lengths[own]))
         if not before.any() and (self.available is None or newer.available is not None):

@@ -317,6 +317,8 @@ class RecurrentForecaster(Forecaster):
 
 def _newest(panel: Panel, plan: Plan) -> Panel:
     """As much history as a forecast reads, counted from the last value that was seen."""
+    if panel.lengths.all() and not np.isnan(baseline.demand(panel)[panel.offsets[1:] - 1]).any():
+        return panel.tail(plan.context)
     place = ranges(np.ones_like(panel.lengths), panel.lengths)  # [R], 1 is the first period of a series
     last = np.maximum.reduceat(np.where(panel.observed, place, 0), panel.offsets[:-1])
     return panel.tail(plan.context + np.where(last > 0, panel.lengths - last, 0))

@@ -116,8 +116,11 @@ class _Place:
 
 def placed(rows: Floats, lengths: Ints, width: int) -> Floats:
     """The newest `width` rows of each series, NaN before its first; [R, ...] -> [N, width, ...]."""
-    newest = np.minimum(lengths, width)
     out = np.full((len(lengths), width, *rows.shape[1:]), np.nan)
+    if len(lengths) == 1:
+        out[0, max(width - len(rows), 0) :] = rows[max(len(rows) - width, 0) :]
+        return out
+    newest = np.minimum(lengths, width)
     owner = np.repeat(np.arange(len(lengths)), newest)
     ends = np.cumsum(lengths)
     out[owner, ranges(width - newest, newest)] = rows[ranges(ends - newest, newest)]

@@ -56,8 +56,8 @@ def exported(graph: Graph) -> bytes:
     return bytes(program.model_proto.SerializeToString())
 
 
-def _softplus(values: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """One node: the exporter's own divides by `beta` and chooses by `threshold`, which ONNX's has no need of."""
+def _softplus(values: Any, _beta: float = 1.0, _threshold: float = 20.0) -> Any:
+    """One node: the exporter's own divides by beta and chooses by a threshold, which ONNX's has no need of."""
     from onnxscript import opset20
 
     return opset20.Softplus(values)
