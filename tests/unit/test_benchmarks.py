@@ -49,6 +49,7 @@ def test_a_call_is_compared_with_our_default_and_with_our_own_of_the_same_size(s
     rows = networks.case_rows(case, entries, networks.in_turn(entries, 3, 1, "calls"))
     assert [row["times_default"] for row in rows] == [1, 2, 8]
     assert [row["times_same"] for row in rows] == [None, 1, 4]
+    assert [row["times_compiled"] for row in rows] == [1, 1, 4]
     assert [row["series_per_cpu_s"] for row in rows] == [4, 2, 0]
 
 
