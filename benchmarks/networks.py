@@ -228,8 +228,9 @@ def predict_notes(rows: list[dict[str, Any]]) -> Iterator[str]:
         "from memory: the library's own form of data in and out, arrays, TimeSeries, or what it kept of the fit; "
         "times_default and times_same: CPU time over that of our default network and over that of ours with the same "
         "recurrent layers, by predict from a table and compiled from memory; times_compiled: over that of ours "
-        "compiled, of the same recurrent layers where the row has those, else of our default; darts forecasts all series "
-        "in one batch (its default is 32 at a time) and takes 3 x 28 days where it is given no context, as neuralforecast does"
+        "compiled, of the same recurrent layers where the row has those, else of our default; darts forecasts all "
+        "series in one batch (its default is 32 at a time) and takes 3 x 28 days where it is given no context, as "
+        "neuralforecast does"
     )
     first = {(r["series"], r["from"]): r for r in reversed(rows) if r["library"] == "forecastkit"}
     table, memory = first[1, "table"], first[1, "memory"]

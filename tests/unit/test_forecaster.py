@@ -42,3 +42,13 @@ def test_what_is_done_to_the_table_leaves_the_forecast_alone() -> None:
     np.testing.assert_array_equal(one.mean, same.mean)
     np.testing.assert_array_equal(one.quantiles, same.quantiles)
     np.testing.assert_array_equal(one.times, same.times)
+
+
+def test_what_is_done_to_one_table_is_not_seen_in_the_next() -> None:
+    first = forecast().to_frame()
+    first.columns.name = "mine"
+    first.loc[0, ["unique_id", "mean"]] = ["oats", -1.0]
+    second = forecast().to_frame()
+    assert second.columns.name is None
+    assert second["unique_id"].iloc[0] == "milk"
+    assert second["unique_id"].dtype == pd.Series(["milk"]).dtype

@@ -17,6 +17,7 @@ from forecastkit.models.lstm import LSTM
 from forecastkit.nn import predictor
 from forecastkit.nn.capture import Captured
 from forecastkit.nn.graph import Graph
+from forecastkit.nn.inputs import placed
 from forecastkit.nn.options import Training
 
 pytest.importorskip("onnxruntime")
@@ -101,6 +102,14 @@ def test_one_series_is_its_row_among_many(compiled, future):
     many = type(arrays)(*(np.repeat(array, 300, axis=0) for array in arrays))  # above the largest batch
     for one, all_of_them in zip(compiled(arrays.rows(slice(2, 3))), compiled(many), strict=True):
         np.testing.assert_allclose(all_of_them[600:900], np.repeat(one, 300, axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("width", [3, 5, 8])
+def test_one_series_is_placed_as_it_is_among_many(width):
+    rows = np.arange(9.0)
+    among = placed(rows, np.array([5, 4]), width)
+    np.testing.assert_array_equal(placed(rows[:5], np.array([5]), width), among[:1])
+    np.testing.assert_array_equal(placed(rows[5:], np.array([4]), width), among[1:])
 
 
 def test_threads_get_the_numbers_that_one_after_the_other_gets(compiled, future):
