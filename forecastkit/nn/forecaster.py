@@ -216,7 +216,7 @@ class RecurrentForecaster(Forecaster):
     season: int | None = None
     scaling: str = "auto"
     training: Training = field(default_factory=Training)
-    seeds: int = 1
+    seeds: int = 3
     seed: int = 0
     device: str = "auto"
 
@@ -291,10 +291,9 @@ class RecurrentForecaster(Forecaster):
 
     def _logs(self, train: Panel) -> list[bool]:
         """Whether each network scales by level and squeezes like a logarithm."""
-        if self.scaling == "ensemble":
-            return [i % 2 == 1 for i in range(self.seeds)]
         log = self.scaling == "log" or (self.scaling == "auto" and _multiplicative(train))
-        return [log] * self.seeds
+        turns = self.scaling in ("auto", "ensemble") and not log
+        return [log or (turns and i % 2 == 1) for i in range(self.seeds)]
 
     @classmethod
     @abstractmethod
@@ -310,7 +309,7 @@ class RecurrentForecaster(Forecaster):
                 steps=trial.suggest_int("training.steps", 200, 2000, log=True),
                 lr=trial.suggest_float("training.lr", 5e-4, 1e-2, log=True),
                 weight_decay=trial.suggest_float("training.weight_decay", 1e-4, 1e-1, log=True),
-                dropout=trial.suggest_float("training.dropout", 0.0, 0.3),
+                dropout=trial.suggest_float("training.dropout", 0.0, 0.5),
             ),
         )
 

@@ -195,7 +195,7 @@ class Network(nn.Module):
                 self.out.bias[first : first + len(_levels(self.plan))] = -4.0
 
     def forward(self, batch: Batch, keep: Tensor | None = None) -> Output:
-        """Forecasts of a batch; `keep` [B, D] weighs the entries of the state in training (dropout)."""
+        """Forecasts of a batch; `keep` [B, H, D] weighs the entries of the head's state in training (dropout)."""
         head, bases, scale = self._answer(batch, keep)
         return self._output(head, bases, batch, scale)
 
@@ -219,8 +219,8 @@ class Network(nn.Module):
         static = self.embed(batch.static)
         bases, lags_seen, z = self._bases(batch, apart, scale, known, static)
         state = self._state(batch, z, known, static)
-        state = state if keep is None else state * keep
-        head = self._head(state, bases, joined(known[:, self.plan.lookback :], batch.calendar), lags_seen)
+        features = joined(known[:, self.plan.lookback :], batch.calendar)
+        head = self.out(self._deepened(self._mixed(state, bases, features, lags_seen), keep))
         return head.float(), bases, scale
 
     def _scaled(self, batch: Batch) -> tuple[Scale, Tensor]:
@@ -300,11 +300,15 @@ class Network(nn.Module):
         newest: Tensor = (last[0] if self.shape.cell == "lstm" else last)[-1]  # of [layers, B, D]
         return newest
 
-    def _head(self, state: Tensor, bases: Tensor, features: Tensor, lags_seen: Tensor) -> Tensor:
+    def _mixed(self, state: Tensor, bases: Tensor, features: Tensor, lags_seen: Tensor) -> Tensor:
+        """What is known of the window and of each step; [B, H, D]."""
         steps = bases.shape[1]
         inputs = joined(bases.clamp(-10.0, 10.0), lags_seen.float(), features)
-        mixed = functional.gelu(state[:, None] + self.step[:steps] + self.from_step(inputs))  # [B, H, D]
-        return self.out(mixed + functional.gelu(self.deepen(mixed)))
+        return functional.gelu(state[:, None] + self.step[:steps] + self.from_step(inputs))
+
+    def _deepened(self, mixed: Tensor, keep: Tensor | None) -> Tensor:
+        mixed = mixed if keep is None else mixed * keep[:, : mixed.shape[1]]
+        return mixed + functional.gelu(self.deepen(mixed))
 
     def _output(self, head: Tensor, bases: Tensor, batch: Batch, scale: Scale) -> Output:
         if (distribution := self.plan.distribution) is not None:

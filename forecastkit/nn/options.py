@@ -25,7 +25,7 @@ class Training:
     refit: train again on everything for the steps that were best; else keep the weights that never saw the newest
         windows, in half the time.
     warm: share of `steps` that a refit takes which begins from the weights of an earlier window; 0 begins afresh.
-    dropout: share of the state that is hidden from the head in a training step.
+    dropout: share of what is known of each step that is hidden from the rest of the head in a training step.
     averaging: share of the past in the moving average of the weights that is kept; 0 keeps the last weights.
     precision: fp32, or bf16 for mixed precision; scaling and loss are in fp32 always.
 
@@ -43,7 +43,7 @@ class Training:
     patience: int = 8
     refit: bool = True
     warm: float = 0.1
-    dropout: float = 0.0
+    dropout: float = 0.3
     averaging: float = 0.98
     precision: str = "fp32"
 

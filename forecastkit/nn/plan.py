@@ -17,7 +17,7 @@ from forecastkit.data.panel import Covariates, Floats, Ints, Panel
 from forecastkit.nn.distributions import DISTRIBUTIONS, Distribution
 
 _WIDEST_PATCH = 24  # periods of a longer season are spread over several steps of the network
-_LOOKBACK = 168  # periods that the automatic lookback aims at
+_LOOKBACK = 336  # periods that the automatic lookback aims at
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Plan:
 def resolve(train: Panel, horizon: int, season: int | None, lookback: int | None, patch: int | None) -> Plan:
     """The plan for a panel; None leaves a size to the panel.
 
-    The season is the panel's where the longest series holds one and a half of it, else 1. The lookback is about 168
+    The season is the panel's where the longest series holds one and a half of it, else 1. The lookback is about 336
     periods, 2 to 14 seasons, within six tenths of the median history (a single season where it is as long as a year
     of weeks). The patch is the season, or the largest divisor of a longer one up to 24. A week of hours and a year of
     days are looked up as lags where the median history holds one and a half of them.

@@ -224,11 +224,11 @@ class _Course:
         return total / count
 
     def _keep(self, count: int) -> Tensor | None:
-        """Dropout for `count` states, from the generator of this training and no other."""
+        """Dropout for a block of `count` windows, from the generator of this training and no other; [B, H, D]."""
         rate = self.options.dropout
         if not rate:
             return None
-        shape = (count, self.network.shape.hidden)
+        shape = (count, self.network.plan.block, self.network.shape.hidden)
         kept = torch.rand(shape, generator=self.generator, device=self.windows.home) >= rate
         return (kept.float() / (1 - rate)).to(self.windows.device)
 

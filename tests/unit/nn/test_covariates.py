@@ -16,7 +16,7 @@ from forecastkit.nn.options import Training
 
 H = 7
 QUICK = Training(steps=30, batch=32, checks=2, refit=False)
-LONGER = Training(steps=100, batch=32, lr=1e-2, validation=0)
+LONGER = Training(steps=100, batch=32, lr=1e-2, validation=0, dropout=0.0)
 
 
 def small(model=GRU, training=LONGER):

@@ -85,7 +85,7 @@ def test_onnx_gives_what_the_model_gives(fitted, compiled, future):
 
 
 def test_a_graph_asks_for_nothing_that_it_does_not_read(panel, compiled):
-    bare = GRU(hidden=12, training=QUICK).fit(panel.bare(), horizon=H).compile("onnx")
+    bare = GRU(hidden=12, seeds=1, training=QUICK).fit(panel.bare(), horizon=H).compile("onnx")
     assert set(compiled.run._names) == {"y", "known", "past", "static", "calendar", "usual"}
     assert set(bare.run._names) == {"y", "calendar", "usual"}
 
@@ -162,8 +162,10 @@ def test_wrong_quantiles_are_refused_and_so_is_what_cannot_be_held_out(panel, mo
 
     real = predictor._run
     monkeypatch.setattr(predictor, "_run", lambda *a: Wrong(real(*a).graph))
-    whole = GRU(hidden=8, lookback=14, training=Training(steps=0)).fit(panel, horizon=60)  # beyond what is kept
-    for fitted in (whole, GRU(hidden=8, training=Training(steps=0)).fit(panel, horizon=H)):
+    whole = GRU(hidden=8, seeds=1, lookback=14, training=Training(steps=0)).fit(
+        panel, horizon=60
+    )  # beyond what is kept
+    for fitted in (whole, GRU(hidden=8, seeds=1, training=Training(steps=0)).fit(panel, horizon=H)):
         with pytest.raises(FitError, match="changes the forecasts by"):
             fitted.compile("eager")
 
@@ -175,7 +177,7 @@ def test_after_a_long_stock_out_both_believe_in_what_was_usual(panel, closed, sc
     for end in panel.offsets[1:]:
         out[end - closed : end] = False
     shut = replace(panel, available=out)
-    fitted = GRU(hidden=8, lookback=21, scaling=scaling, training=QUICK).fit(shut, horizon=H)
+    fitted = GRU(hidden=8, seeds=1, lookback=21, scaling=scaling, training=QUICK).fit(shut, horizon=H)
     future = np.zeros((4, H, 3))
     same(fitted.compile("eager").predict(future=future), fitted.predict(H, levels=(0.1, 0.5, 0.9), future=future))
     assert (fitted.predict(H, future=future).mean > 0).all()
@@ -190,7 +192,9 @@ def test_all_of_a_graph_is_on_the_device_of_the_network(fitted):
 def test_rounding_never_crosses_quantiles():
     ds = pd.date_range("2024-01-01", periods=60)
     flat = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": ds, "y": 7.3}))
-    compiled = GRU(hidden=8, training=QUICK).fit(flat, horizon=H).compile("eager", levels=np.linspace(0.01, 0.99, 60))
+    compiled = (
+        GRU(hidden=8, seeds=1, training=QUICK).fit(flat, horizon=H).compile("eager", levels=np.linspace(0.01, 0.99, 60))
+    )
     assert (np.diff(compiled.predict().quantiles, axis=-1) >= 0).all()
 
 

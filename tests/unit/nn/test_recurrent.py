@@ -97,15 +97,23 @@ def test_the_newest_windows_decide_when_to_stop_and_are_then_trained_on(panel):
 
 def test_several_networks_forecast_their_average(panel, fitted):
     other = small(seed=1).fit(panel, horizon=14)
-    both = small(seeds=2).fit(panel, horizon=14).predict(20, levels=(0.1, 0.9))
+    both = small(seeds=2, scaling="linear").fit(panel, horizon=14).predict(20, levels=(0.1, 0.9))
     alone = [model.predict(20, levels=(0.1, 0.9)) for model in (fitted, other)]
     np.testing.assert_allclose(both.mean, np.mean([f.mean for f in alone], axis=0), rtol=1e-6)
     np.testing.assert_allclose(both.quantiles, np.mean([f.quantiles for f in alone], axis=0), rtol=1e-6)
 
 
-def test_an_ensemble_scales_its_networks_in_turn(panel):
-    fitted = small(scaling="ensemble", seeds=3, training=UNTRAINED).fit(panel, horizon=7)
+@pytest.mark.parametrize("scaling", ["auto", "ensemble"])
+def test_an_ensemble_scales_its_networks_in_turn(panel, scaling):
+    fitted = small(scaling=scaling, seeds=3, training=UNTRAINED).fit(panel, horizon=7)
     assert sorted(network.plan.log for network in fitted.networks) == [False, False, True]
+
+
+def test_known_covariates_have_all_networks_squeeze_their_windows(panel):
+    rows = panel.to_frame()
+    promoted = Panel.from_frame(rows.assign(promotion=np.arange(len(rows)) % 2.0), known=("promotion",))
+    fitted = small(seeds=3, training=UNTRAINED).fit(promoted, horizon=7)
+    assert [network.plan.log for network in fitted.networks] == [True, True, True]
 
 
 def test_an_ensemble_of_one_is_refused():
@@ -116,13 +124,13 @@ def test_an_ensemble_of_one_is_refused():
 def test_later_networks_are_trained_where_nothing_can_be_held_back(panel):
     short = panel.tail(18)
     options = Training(steps=30, batch=16)
-    second = small(seeds=2, training=options).fit(short, horizon=14).networks[1]
+    second = small(seeds=2, scaling="linear", training=options).fit(short, horizon=14).networks[1]
     untrained = small(seed=1, training=UNTRAINED).fit(short, horizon=14).networks[0]
     assert (second.out.weight != untrained.out.weight).any()
 
 
 def test_dropout_comes_from_the_seed_of_the_recipe(panel, fitted):
-    recipe = small(training=replace(QUICK, dropout=0.3))
+    recipe = small(training=replace(QUICK, dropout=0.5))
     first, second = (recipe.fit(panel, horizon=14).predict(14).mean for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert not np.allclose(first, fitted.predict(14).mean)
