@@ -21,6 +21,8 @@ ORDER = (
     "accuracy_breakfast_full",
     "accuracy_stallion",
     "accuracy_carparts",
+    *("ensembles_grocery_windows", "ensembles_breakfast_windows", "ensembles_stallion"),
+    *("ensembles_carparts", "ensembles_m4_hourly", "auto"),
     "networks_predict",
     "networks_training",
     "networks_history",

@@ -15,6 +15,7 @@ from forecastkit.data.panel import Floats, Ints, Panel
 from forecastkit.errors import ConfigError, DataError, FitError, MissingExtraError
 from forecastkit.forecaster import Fitted, Forecaster
 from forecastkit.models import _members as of
+from forecastkit.models import _weights as past
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +208,7 @@ class _Contest:
 
     def _ranked(self, runners: list[_Runner], sample: Ints) -> list[_Runner]:
         """By the errors that all of them have on the sample."""
-        together = of.in_all(np.stack([runner.of(sample) for runner in runners]))  # [K, E]
+        together = past.in_all(np.stack([runner.of(sample) for runner in runners]))  # [K, E]
         for runner, errors in zip(runners, together, strict=True):
             runner.error = float(np.abs(errors).mean()) if len(errors) else float("inf")
         return sorted(runners, key=lambda runner: runner.error)
@@ -216,7 +217,7 @@ class _Contest:
         """Score a candidate on what it was not scored on of a sample, on every window, while there is time."""
         for window in range(self.windows, 0, -1):
             known = runner.errors.setdefault(window, np.full((len(self.train), self.horizon), np.nan))
-            fresh = np.intersect1d(of.long_enough(self.train, self.horizon, window), sample)
+            fresh = np.intersect1d(past.long_enough(self.train, self.horizon, window), sample)
             fresh = fresh[np.isnan(known[fresh]).all(axis=1)]
             if runner.out or not len(fresh) or (runner.recipe.pooled and not np.isnan(known).all()):
                 continue
@@ -233,13 +234,13 @@ class _Contest:
 
     def _score(self, runner: _Runner, window: int, fresh: Ints) -> None:
         # A model of all series learns from all of them, however few are looked at.
-        kept = of.long_enough(self.train, self.horizon, window) if runner.recipe.pooled else fresh
-        past = of.before(self.train, kept, window * self.horizon)
+        kept = past.long_enough(self.train, self.horizon, window) if runner.recipe.pooled else fresh
+        earlier = past.before(self.train, kept, window * self.horizon)
         begun = time.perf_counter()
         try:
-            member = of.fit_where_long_enough(runner.recipe, past, self.horizon)
-            rows = kept[of.places(member.history, past)]
-            runner.errors[window][rows] = of.errors_after(member, self.train, self.horizon)
+            member = of.fit_where_long_enough(runner.recipe, earlier, self.horizon)
+            rows = kept[of.places(member.history, earlier)]
+            runner.errors[window][rows] = past.errors_after(member, self.train, self.horizon)
         except (FitError, DataError) as error:
             runner.out = str(error)
         runner.seconds += time.perf_counter() - begun
@@ -252,14 +253,14 @@ def _chosen(scored: list[_Runner]) -> tuple[list[_Runner], Floats, str]:
     alone = [best], np.ones(1)
     if not np.isfinite(best.error):
         return *alone, f"{best.text}: no series is long enough for a past window to choose by"
-    together = of.in_all(np.stack([runner.of(np.arange(len(runner.errors[1]))) for runner in scored]))  # [K, E]
+    together = past.in_all(np.stack([runner.of(np.arange(len(runner.errors[1]))) for runner in scored]))  # [K, E]
     if len(scored) < 2 or not together.shape[1]:
         return *alone, f"{best.text}: nothing else was scored"
     singly, crossed = np.abs(together).mean(axis=1), _crossed(together)
     said = f"mean absolute error {singly[0]:.4f} spreads, the ensemble of {len(scored)} {crossed:.4f}"
     if crossed >= _WORTH * singly.min():
         return *alone, f"{best.text}: {said}"
-    weights = of.stacked(together)
+    weights = past.stacked(together)
     return scored, weights, f"the ensemble of {', '.join(r.text for r in scored)}: {said}, {best.text} alone"
 
 
@@ -268,5 +269,5 @@ def _crossed(errors: Floats) -> float:
     halves = np.array_split(np.arange(errors.shape[1]), 2)
     if not len(halves[1]):
         return float("inf")
-    own = [np.abs(of.stacked(errors[:, a]) @ errors[:, b]) for a, b in (halves, halves[::-1])]
+    own = [np.abs(past.stacked(errors[:, a]) @ errors[:, b]) for a, b in (halves, halves[::-1])]
     return float(np.concatenate(own).mean())
