@@ -61,15 +61,22 @@ def in_all(errors: NDArray[Any]) -> Floats:
 
 
 def past_errors(members: Sequence[Fitted], panel: Panel, horizon: int, windows: int) -> list[Floats]:
-    """Errors [K, E] on each of the last `windows` of `panel`, of members that were fitted before and move through them.
-
-    Nothing is estimated between the windows. Every member must know every series of `panel`.
-    """
-    found = []
-    for window in range(windows, 0, -1):
-        past = panel.cut(panel.lengths - window * horizon)
-        found.append(in_all(np.stack([errors_after(moved(member, past), panel, horizon) for member in members])))
+    """Errors [K, E] on each of the last `windows` of `panel` that all members have; see `moving_errors`."""
+    all_of_them = np.stack([moving_errors(member, panel, horizon, windows) for member in members])  # [K, W, N, H]
+    found = [in_all(all_of_them[:, window]) for window in range(windows)]
     return [errors for errors in found if errors.shape[1]]
+
+
+def moving_errors(member: Fitted, panel: Panel, horizon: int, windows: int) -> Floats:
+    """Errors on each of the last `windows` of `panel` of a member that was fitted before them; [W, N, H].
+
+    It moves through them with newer demand, and nothing is estimated between. It must know every series of `panel`.
+    """
+    found = np.empty((windows, len(panel), horizon))
+    for place in range(windows):
+        past = panel.cut(panel.lengths - (windows - place) * horizon)
+        found[place] = errors_after(moved(member, past), panel, horizon)
+    return found
 
 
 def errors_after(member: Fitted, panel: Panel, horizon: int) -> Floats:
@@ -93,9 +100,18 @@ def _actual(panel: Panel, ends: Ints, horizon: int) -> Floats:
     return baseline.demand(panel)[rows].reshape(-1, horizon)
 
 
-def long_enough(train: Panel, horizon: int, window: int) -> Ints:
-    """Series with a season or more of history before the `window`-th last window."""
-    return np.flatnonzero(train.lengths - window * horizon > train.season)
+def room(train: Panel, horizon: int, windows: int, needed: int) -> tuple[int, Ints]:
+    """How many past windows there is room for, and in which series.
+
+    Before them stand more than a season, `needed` periods, and half of the history: who learns from little is no
+    measure of who learns from all. Where that holds for less than half of the series there are fewer windows.
+    """
+    for window in range(windows, 0, -1):
+        left = train.lengths - window * horizon
+        kept = np.flatnonzero((left > train.season) & (left >= max(needed, window * horizon)))
+        if 2 * len(kept) >= len(train):
+            break
+    return window, kept
 
 
 def before(train: Panel, kept: Ints, periods: int) -> Panel:

@@ -14,7 +14,7 @@ from forecastkit.data.panel import Floats, Ints, Panel
 from forecastkit.errors import ConfigError, DataError, FitError, closest
 from forecastkit.forecaster import Fitted, Forecaster, State
 from forecastkit.models import _members as of
-from forecastkit.models._weights import before, equal, inverse, long_enough, past_errors, stacked
+from forecastkit.models._weights import before, equal, inverse, past_errors, room, stacked
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Ensemble(of.MembersForecaster):
     def _begun(self, train: Panel, horizon: int) -> tuple[tuple[Fitted, ...], list[Floats]]:
         """Members fitted once, before the past windows, and the weights that each of these windows finds."""
         own = self.members_recipes()
-        windows, kept = _past(own, train, horizon, self.windows)
+        windows, kept = room(train, horizon, self.windows, max(recipe.needs(train) for recipe in own))
         if not len(kept):
             return (), []
         try:
@@ -186,19 +186,3 @@ class Ensemble(of.MembersForecaster):
     def examples(cls) -> Iterator[Self]:
         yield cls(members=("seasonal_naive", "window_average"), windows=1)
         yield cls(members=("theta", "historic_mean", "seasonal_naive"), combination="median")
-
-
-def _past(own: list[Forecaster], train: Panel, horizon: int, windows: int) -> tuple[int, Ints]:
-    """How many past windows there are room for, and in which series.
-
-    Before them stands half of the history or more: who learns from little is no measure of who learns from all. Where
-    that holds for less than half of the series there are fewer windows.
-    """
-    needed = max(recipe.needs(train) for recipe in own)
-    for window in range(windows, 0, -1):
-        left = train.lengths - window * horizon
-        kept = long_enough(train, horizon, window)
-        kept = kept[left[kept] >= max(needed, window * horizon)]
-        if 2 * len(kept) >= len(train):
-            break
-    return window, kept
