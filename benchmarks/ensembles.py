@@ -1,9 +1,9 @@
 """Is the default ensemble better than the best of its members, and what does `auto` take?
 
-python benchmarks/ensembles.py members [PANEL...]    ensemble beside each of its members, on accuracy.py's windows
+python benchmarks/ensembles.py members [PANEL...]    ensemble beside each of its members
 python benchmarks/ensembles.py auto [PANEL...] [--minutes M]    auto on the newest window, its time and what it chose
 
-PANEL is one of accuracy.py's. Weights and choices come from windows before each cutoff. How weights are found was
+PANEL is grocery, breakfast, stallion, m4_hourly or carparts. Weights and choices come from windows before each cutoff. How weights are found was
 settled on windows before all of these (decision 82). With --quick 20 series are taken, and nothing is written.
 """
 
@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import accuracy
@@ -25,7 +26,17 @@ import forecastkit as fk
 from forecastkit import Panel, Run
 from forecastkit.models.ensemble import Ensemble
 
-PANELS = ("grocery_windows", "breakfast_windows", "stallion", "carparts", "m4_hourly")
+WORKS = {
+    "grocery": replace(
+        accuracy.WORKS["grocery_windows"], windows=2, title="500 grocery items, the last 56 days in 2 windows"
+    ),
+    "breakfast": replace(
+        accuracy.WORKS["breakfast_windows"],
+        windows=2,
+        title="990 store-product pairs, weekly, price and promotions known, 2 windows of 13 weeks",
+    ),
+    **{name: accuracy.WORKS[name] for name in ("stallion", "m4_hourly", "carparts")},
+}
 METRICS = ("mase", "wape", "wql", "coverage")
 
 
@@ -40,7 +51,7 @@ def plan(work: accuracy.Work, windows: int) -> dict[str, int]:
 
 
 def members(name: str, options: argparse.Namespace) -> None:
-    work = accuracy.WORKS[name]
+    work = WORKS[name]
     models = {text: fk.create(text, season=work.season) for text in ("ensemble", *Ensemble().members)}
     going = Run(progress=accuracy.told, name=work.file)
     report = fk.backtest(
@@ -79,7 +90,7 @@ def reading(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def auto(options: argparse.Namespace) -> None:
-    rows = [row_of_auto(name, options) for name in options.panel or PANELS]
+    rows = [row_of_auto(name, options) for name in options.panel or WORKS]
     title = f"auto:minutes={options.minutes:g} on the newest window"
     notes = [
         "fit_s: wall-clock of the fit, all that auto tried included, beside the minutes it was given",
@@ -89,7 +100,7 @@ def auto(options: argparse.Namespace) -> None:
 
 
 def row_of_auto(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    work = accuracy.WORKS[name]
+    work = WORKS[name]
     recipe = fk.create("auto", minutes=options.minutes, season=work.season)
     with heard("forecastkit.models.auto") as said:
         report = fk.backtest(read(work, options.quick), {"auto": recipe}, levels=accuracy.LEVELS, **plan(work, 1))
@@ -122,7 +133,7 @@ def heard(name: str) -> Iterator[list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("members", "auto"))
-    parser.add_argument("panel", nargs="*", metavar="PANEL", help=", ".join(PANELS))
+    parser.add_argument("panel", nargs="*", metavar="PANEL", help=", ".join(WORKS))
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--data", metavar="FOLDER", help="of the panels; $FORECASTKIT_DATA when left out")
     parser.add_argument("--quick", action="store_true", help="20 series, nothing is written")
@@ -132,7 +143,7 @@ def main() -> None:
     with one_thread():
         if options.part == "auto":
             auto(options)
-        for name in options.panel or PANELS if options.part == "members" else ():
+        for name in options.panel or WORKS if options.part == "members" else ():
             members(name, options)
             sys.stdout.flush()
 
