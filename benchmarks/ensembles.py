@@ -3,8 +3,9 @@
 python benchmarks/ensembles.py members [PANEL...]    ensemble beside each of its members
 python benchmarks/ensembles.py auto [PANEL...] [--minutes M]    auto on the newest window, its time and what it chose
 
-PANEL is grocery, breakfast, stallion, m4_hourly or carparts. Weights and choices come from windows before each cutoff. How weights are found was
-settled on windows before all of these (decision 82). With --quick 20 series are taken, and nothing is written.
+PANEL is grocery, breakfast, stallion, m4_hourly or carparts; all when left out. Weights and choices come from windows
+before each cutoff; how weights are found was settled on windows before all of these (decision 82). With --quick 20
+series are taken, and nothing is written.
 """
 
 from __future__ import annotations
@@ -138,6 +139,8 @@ def main() -> None:
     parser.add_argument("--data", metavar="FOLDER", help="of the panels; $FORECASTKIT_DATA when left out")
     parser.add_argument("--quick", action="store_true", help="20 series, nothing is written")
     options = parser.parse_args()
+    if unknown := set(options.panel) - set(WORKS):
+        parser.error(f"there is no panel {', '.join(sorted(unknown))}: choose from {', '.join(WORKS)}")
     os.environ["FORECASTKIT_DATA"] = options.data or str(shared_data())
     unnamed(DATA=options.data)
     with one_thread():
