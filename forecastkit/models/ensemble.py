@@ -65,7 +65,7 @@ class EnsembleFitted(of.MembersFitted):
             return []
         part = panel.take(common)
         since = int((part.ends - self.history.ends[of.places(part, self.history)]).min()) // horizon
-        return self.recipe.weights_on(self.members, part, horizon, min(since, self.recipe.windows))
+        return self.recipe.weights_on(self.members, part, horizon, min(max(since, 0), self.recipe.windows))
 
     def _known_to_all(self, panel: Panel) -> Ints:
         """The series of `panel` that every member was fitted on."""

@@ -107,8 +107,9 @@ def test_a_refit_adds_the_lessons_of_the_windows_since(panel):
     assert (early.taught, later.taught) == (2, 3)
     np.testing.assert_allclose(later.weights, (2 * early.weights + newest) / 3)
     np.testing.assert_array_equal(later.members[0].history.ends, panel.ends)
-    same = early.refit(panel.cut(panel.lengths - H), horizon=H)
-    np.testing.assert_array_equal(same.weights, early.weights)
+    for back in (H, 3 * H):  # nothing new, and less than was known
+        same = early.refit(panel.cut(panel.lengths - back), horizon=H)
+        np.testing.assert_array_equal(same.weights, early.weights)
 
 
 def test_weights_look_at_nothing_after_the_end_of_training(panel):
