@@ -109,7 +109,7 @@ class Ensemble(of.MembersForecaster):
     name: ClassVar[str] = "ensemble"
     fitted_type: ClassVar[type[Fitted]] = EnsembleFitted
 
-    members: tuple[str, ...] = ("gru", "boosted", "sarima", "theta")
+    members: tuple[str, ...] = ("gru", "boosted", "sarima")
     combination: str = "stacking"
     windows: int = 2
     season: int | None = None
