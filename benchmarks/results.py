@@ -21,6 +21,8 @@ ORDER = (
     "accuracy_breakfast_full",
     "accuracy_stallion",
     "accuracy_carparts",
+    *("ensembles_grocery", "ensembles_breakfast", "ensembles_stallion"),
+    *("ensembles_m4_hourly", "ensembles_carparts", "auto"),
     "networks_predict",
     "networks_training",
     "networks_history",

@@ -109,6 +109,11 @@ class Forecaster(ABC):
         """Whether fitting uses `execution.threads()` threads by itself, and so needs no processes."""
         return False
 
+    @property
+    def whole(self) -> bool:
+        """Whether a fit needs all series at once, because what it learns of one depends on the others."""
+        return self.pooled
+
     def fit(self, train: Panel, *, horizon: int | None = None) -> Fitted:
         """Estimate on every series of `train`.
 

@@ -1,8 +1,9 @@
 """Rolling-origin backtests: every model on every window, streamed to disk, resumable.
 
-The unit of work is a model, a chunk of series (all of them for a pooled model) and the windows from one fit to the
-next. What it forecasts goes to one Parquet file a window, written whole or not at all; a run that goes on finds these
-files and computes only what is missing. Chunks never depend on the number of processes, so neither do the numbers.
+The unit of work is a model, a chunk of series (all of them for one that needs them at once) and the windows from one
+fit to the next. What it forecasts goes to one Parquet file a window, written whole or not at all; a run that goes on
+finds these files and computes only what is missing. Chunks never depend on the number of processes, so neither do the
+numbers.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ def _tasks(entries: dict[str, Forecaster], plan: Plan, cuts: list[Window], serie
     size = max(1, min(_MOST_SERIES, -(-series // _CHUNKS)))
     tasks = []
     for label, recipe in entries.items():
-        bounds = [(0, series)] if recipe.pooled else [(k, k + size) for k in range(0, series, size)]
+        bounds = [(0, series)] if recipe.whole else [(k, k + size) for k in range(0, series, size)]
         for chunk, (first, last) in enumerate(bounds):
             mine = [c for c in (_within(c, first, last) for c in cuts) if len(c.series)]
             begins = plan.afresh_at if recipe.warm else plan.fits_at
@@ -260,7 +261,7 @@ def _work_off(folder: Path, tasks: list[_Task], run: Run) -> None:
     """Local models first, spread over processes; then those that share out their work themselves, one by one."""
     started = records.read_head(folder)["started"]
     work = partial(_work, folder, started, run.strict)
-    whole = [t.recipe.pooled or (t.recipe.threaded and run.executor is None) for t in tasks]
+    whole = [t.recipe.whole or (t.recipe.threaded and run.executor is None) for t in tasks]
     shared = [task for task, alone in zip(tasks, whole, strict=True) if alone]
     local = [task for task, alone in zip(tasks, whole, strict=True) if not alone]
     done = 0

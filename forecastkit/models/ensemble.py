@@ -5,25 +5,38 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 
 from forecastkit import baseline, models
-from forecastkit.data.panel import Floats, Panel
+from forecastkit.data.panel import Floats, Ints, Panel
 from forecastkit.errors import ConfigError, DataError, FitError, closest
-from forecastkit.forecaster import Fitted, Forecaster
+from forecastkit.forecaster import Fitted, Forecaster, State
 from forecastkit.models import _members as of
+from forecastkit.models._weights import before, equal, inverse, past_errors, room, stacked
 
 logger = logging.getLogger(__name__)
 
-COMBINATIONS = ("mean", "median", "inverse_error", "stacking")
+PLAIN = ("mean", "median")  # they look at no past
+COMBINATIONS = (*PLAIN, "inverse_error", "stacking")
 
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EnsembleFitted(of.MembersFitted):
-    """The fitted members, and the weight of each in the mean and in every quantile."""
+    """The fitted members and the weight of each, in the mean and in every quantile.
+
+    taught: past windows whose weights these are the mean of.
+    """
+
+    taught: int = 0
+
+    @property
+    def choice(self) -> str:
+        if self.recipe.combination in PLAIN:
+            return f"the {self.recipe.combination} of {', '.join(self.texts)}"
+        return f"{self.weighed()}: weights of {self.taught} past windows"
 
     def _combined(self, parts: Floats, weights: Floats) -> Floats:
         if self.recipe.combination != "median" or not len(parts):
@@ -31,17 +44,56 @@ class EnsembleFitted(of.MembersFitted):
         nobody = np.isnan(parts).all(axis=0)
         return np.nanmedian(np.where(nobody, 0.0, parts), axis=0)
 
+    def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
+        """Members go on from what they have, and weights learn from what came since, which no member has seen.
+
+        `panel` is all that members learn from, older periods too: unlike `update`, nothing is joined to it.
+        """
+        settled = self.recipe._settled(panel, horizon)
+        newer = self._newer(panel, settled)
+        sums = self.taught * self.weights + sum(newer, np.zeros(len(self.weights)))
+        taught = self.taught + len(newer)
+        found: Fitted = self.recipe.fitted_from(
+            panel, settled, self.members, (sums / taught if taught else self.weights, taught)
+        )
+        return found
+
+    def _newer(self, panel: Panel, horizon: int) -> list[Floats]:
+        """Weights of each whole window after this history, of the newest ones if there are many."""
+        common = self._known_to_all(panel)
+        if self.recipe.combination in PLAIN or not len(common):
+            return []
+        part = panel.take(common)
+        since = int((part.ends - self.history.ends[of.places(part, self.history)]).min()) // horizon
+        return self.recipe.weights_on(self.members, part, horizon, min(max(since, 0), self.recipe.windows))
+
+    def _known_to_all(self, panel: Panel) -> Ints:
+        """The series of `panel` that every member was fitted on."""
+        known = set(self.history.ids).intersection(*(member.history.ids for member in self.members))
+        return np.array([i for i, name in enumerate(panel.ids) if name in known], np.int64)
+
+    def state(self) -> State:
+        state = super().state()
+        return State(state.arrays, {**state.values, "taught": self.taught})
+
+    @classmethod
+    def from_state(cls, state: State, **common: Any) -> Self:
+        return super().from_state(state, taught=state.values["taught"], **common)
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Ensemble(of.MembersForecaster):
     """Different models err differently, so that their average is usually better than the best of them.
 
-    `stacking` finds the weights with which the squared error on past windows is least, none below 0, leaning to equal
-    ones (Bates & Granger 1969; Breiman 1996); `inverse_error` weighs by one over the mean absolute error; `mean` and
-    `median` look at no past. Quantiles are averaged level by level. Errors are those of the 0.5 quantile, in spreads of
-    the series, and only windows before the end of training are looked at. A series that is too short for a member is
-    forecast by the others.
+    `stacking` finds the weights with which the absolute error on past windows is least, none below 0, leaning a little
+    to equal ones; `inverse_error` weighs by one over the mean absolute error; `mean` and `median` look at no past.
+    Errors are those of the medians, in spreads of the series. Quantiles are averaged level by level.
+
+    Members are fitted once before the past windows, move through them with newer demand and nothing estimated again,
+    and are then fitted on everything, those that can from what they have. So the ensemble costs at most two fits of
+    each. A refit, as from window to window of a backtest, learns weights from what came since. A series that is too
+    short for a member is forecast by the others.
 
     members: texts as of `-m`, such as "gru:hidden=32".
     combination: mean, median, inverse_error or stacking.
@@ -57,7 +109,7 @@ class Ensemble(of.MembersForecaster):
     name: ClassVar[str] = "ensemble"
     fitted_type: ClassVar[type[Fitted]] = EnsembleFitted
 
-    members: tuple[str, ...] = ("gru", "boosted", "sarima", "theta")
+    members: tuple[str, ...] = ("gru", "boosted", "sarima")
     combination: str = "stacking"
     windows: int = 2
     season: int | None = None
@@ -79,53 +131,58 @@ class Ensemble(of.MembersForecaster):
         """The recipes of the members."""
         return [models.create(m, season=self.season, seed=self.seed, device=self.device) for m in self.members]
 
+    @property
+    def warm(self) -> bool:
+        """Whether a member is."""
+        return any(recipe.warm for recipe in self.members_recipes())
+
     def _fit(self, train: Panel, horizon: int) -> EnsembleFitted:
+        begun, found = self._begun(train, horizon) if self.combination not in PLAIN else ((), [])
+        if self.combination not in PLAIN and not found:
+            logger.info("%s: no past window says anything of the weights, they are equal", self.name)
+        weights = np.mean(found, axis=0) if found else equal(len(self.members))
+        return self.fitted_from(train, horizon, begun, (weights, len(found)))
+
+    def _begun(self, train: Panel, horizon: int) -> tuple[tuple[Fitted, ...], list[Floats]]:
+        """Members fitted once, before the past windows, and the weights that each of these windows finds."""
         own = self.members_recipes()
-        members = tuple(of.fit_where_long_enough(recipe, train, horizon) for recipe in own)
+        windows, kept = room(train, horizon, self.windows, max(recipe.needs(train) for recipe in own))
+        if not len(kept):
+            return (), []
+        try:
+            begun = tuple(r.fit(before(train, kept, windows * horizon), horizon=horizon) for r in own)
+        except (FitError, DataError) as error:
+            logger.info("%s: a member can't be fitted on the past: %s", self.name, error)
+            return (), []
+        return begun, self.weights_on(begun, train.take(kept), horizon, windows)
+
+    def weights_on(self, begun: tuple[Fitted, ...], panel: Panel, horizon: int, windows: int) -> list[Floats]:
+        """The weights that each of the last `windows` of `panel` finds for members fitted before them; [K] each."""
+        found = stacked if self.combination == "stacking" else inverse
+        try:
+            return [found(errors) for errors in past_errors(begun, panel, horizon, windows)]
+        except (FitError, DataError) as error:
+            logger.info("%s: past windows teach no weights: %s", self.name, error)
+            return []
+
+    def fitted_from(
+        self, train: Panel, horizon: int, begun: tuple[Fitted, ...], weighed: tuple[Floats, int]
+    ) -> EnsembleFitted:
+        """Members fitted on all of `train`, from those `begun` where that is quicker; weights and their windows."""
+        own = self.members_recipes()
+        starts = [old if recipe.warm else None for recipe, old in zip(own, begun or [None] * len(own), strict=True)]
+        members = tuple(of.fit_where_long_enough(r, train, horizon, old) for r, old in zip(own, starts, strict=True))
         return EnsembleFitted(
             recipe=self,
             history=train,
             failures=of.uncovered(members, train),
             texts=self.members,
             members=members,
-            weights=self._weights(own, train, horizon),
+            weights=weighed[0],
+            taught=weighed[1],
         )
-
-    def _weights(self, own: list[Forecaster], train: Panel, horizon: int) -> Floats:
-        if self.combination in ("mean", "median"):
-            return of.equal(len(own))
-        errors = past_errors(own, train, horizon, self.windows)
-        if not errors.shape[1]:
-            logger.info("%s: no past window says anything of the weights, they are equal", self.name)
-            return of.equal(len(own))
-        return of.stacked(errors) if self.combination == "stacking" else of.inverse(errors)
 
     @classmethod
     def examples(cls) -> Iterator[Self]:
         yield cls(members=("seasonal_naive", "window_average"), windows=1)
         yield cls(members=("theta", "historic_mean", "seasonal_naive"), combination="median")
-
-
-def past_errors(own: list[Forecaster], train: Panel, horizon: int, windows: int) -> Floats:
-    """Errors of the members' medians on the last windows of `train`, in spreads of the series; [K, E]."""
-    found, fitted = [np.empty((len(own), 0))], list[Fitted]()
-    for window in range(windows, 0, -1):
-        kept = of.long_enough(train, horizon, window)
-        kept = kept[train.lengths[kept] - window * horizon >= max(recipe.needs(train) for recipe in own)]
-        if not len(kept):
-            continue
-        past = of.before(train, kept, window * horizon)
-        try:
-            fitted = _fitted(own, past, horizon, fitted)
-            found.append(of.in_all(np.stack([of.errors_after(member, train, horizon) for member in fitted])))
-        except (FitError, DataError) as error:
-            logger.info("a past window teaches no weights: %s", error)
-    return np.concatenate(found, axis=1)
-
-
-def _fitted(own: list[Forecaster], train: Panel, horizon: int, before: list[Fitted]) -> list[Fitted]:
-    """The members on a past window, those that are quicker so from the window before it."""
-    if not before:
-        return [recipe.fit(train, horizon=horizon) for recipe in own]
-    pairs = zip(own, before, strict=True)
-    return [old.refit(train, horizon=horizon) if r.warm else r.fit(train, horizon=horizon) for r, old in pairs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,25 @@ def test_a_record_names_no_place_of_this_machine(script, monkeypatch):
     monkeypatch.setattr("sys.argv", ["script.py", "predict", "--rivals", "/somewhere/python"])
     script("beside").unnamed(RIVALS="/somewhere/python", FOLDER=None)
     assert script("sys").argv == ["script.py", "predict", "--rivals", "RIVALS"]
+
+
+def test_an_ensemble_is_read_beside_the_best_member_of_each_metric(script):
+    ensembles = script("ensembles")
+    rows = [
+        {"model": "ensemble", "mase": 0.9, "wape": 0.55, "wql": 0.3, "cpu_s": 6.0},
+        {"model": "gru", "mase": 1.0, "wape": 0.5, "wql": 0.4, "cpu_s": 3.0},
+        {"model": "theta", "mase": 1.2, "wape": 0.6, "wql": 0.3, "cpu_s": 1.0},
+    ]
+    mase, wape, wql, cost = ensembles.reading(rows)
+    assert "gru, 1.0000 (-10.0 %: the ensemble wins)" in mase
+    assert "gru, 0.5000 (+10.0 %: the ensemble loses)" in wape
+    assert "theta" in wql
+    assert "1.50 of the CPU seconds" in cost
+
+
+def test_what_a_logger_says_is_heard_in_the_block_alone(script):
+    logger = logging.getLogger("forecastkit.models.auto")
+    with script("ensembles").heard(logger.name) as said:
+        logger.info("auto: %s", "because")
+    logger.info("no more")
+    assert said == ["auto: because"]

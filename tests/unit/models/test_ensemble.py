@@ -10,8 +10,9 @@ import pytest
 import forecastkit as fk
 from forecastkit.data.synthetic import retail
 from forecastkit.errors import ConfigError, DataError
-from forecastkit.models._members import fit_where_long_enough, inverse, stacked
-from forecastkit.models.ensemble import Ensemble, EnsembleFitted, past_errors
+from forecastkit.models._members import fit_where_long_enough
+from forecastkit.models._weights import inverse, past_errors, stacked
+from forecastkit.models.ensemble import Ensemble, EnsembleFitted
 from forecastkit.models.historic_mean import HistoricMean
 from forecastkit.models.seasonal_naive import SeasonalNaive
 
@@ -64,15 +65,93 @@ def test_the_median_is_that_of_the_members(panel):
     np.testing.assert_array_equal(fitted.predict(H).mean, np.median(parts, axis=0))
 
 
-def test_weights_are_found_on_windows_before_the_end_of_training(panel):
-    recipe = Ensemble(members=MEMBERS, windows=2)
-    own = recipe.members_recipes()
+def test_errors_are_those_of_members_that_move_through_the_past_windows(panel):
+    own = [fk.create(m).fit(panel.cut(panel.lengths - 2 * H), horizon=H) for m in MEMBERS]
     errors = past_errors(own, panel, H, 2)
-    first = own[0].fit(panel.cut(panel.lengths - 2 * H), horizon=H).predict(H, levels=(0.5,)).quantiles[..., 0]
+    seasonal = np.stack([panel.series(i)[-2 * H - 7 : -2 * H] for i in range(len(panel))])  # the week before
     actual = np.stack([panel.series(i)[-2 * H : -H] for i in range(len(panel))])
     size = np.array([np.sqrt(np.mean((s[7:] - s[:-7]) ** 2)) for s in map(panel.series, range(len(panel)))])
-    np.testing.assert_allclose(errors[0, : actual.size], ((first - actual) / size[:, None]).ravel(), rtol=1e-9)
-    assert errors.shape == (3, 2 * actual.size)
+    np.testing.assert_allclose(errors[0][0], ((seasonal - actual) / size[:, None]).ravel(), rtol=1e-9)
+    newest = np.stack([panel.series(i)[-H:] for i in range(len(panel))])
+    np.testing.assert_allclose(errors[1][0], ((actual - newest) / size[:, None]).ravel(), rtol=1e-9)
+
+
+def test_each_member_is_fitted_once_before_the_past_windows_and_once_on_everything(panel, monkeypatch):
+    fits = []
+    whole = HistoricMean._fit
+
+    def counting(self, train, horizon):
+        fits.append(int(train.lengths.max()))
+        return whole(self, train, horizon)
+
+    monkeypatch.setattr(HistoricMean, "_fit", counting)
+    longest = int(panel.lengths.max())
+    Ensemble(members=MEMBERS, windows=3).fit(panel, horizon=H)
+    assert fits == [longest - 3 * H, longest]
+    fits.clear()
+    Ensemble(members=MEMBERS, combination="median").fit(panel, horizon=H)
+    assert fits == [longest]
+
+
+def test_there_are_fewer_windows_where_less_than_half_of_the_history_stood_before_them(panel):
+    recipe = Ensemble(members=MEMBERS, windows=9)
+    assert recipe.fit(panel.tail(5 * H), horizon=H).taught == 2
+    assert recipe.fit(panel, horizon=H).taught == 9
+
+
+def test_a_refit_adds_the_lessons_of_the_windows_since(panel):
+    recipe = Ensemble(members=MEMBERS, windows=2)
+    early = recipe.fit(panel.cut(panel.lengths - H), horizon=H)
+    later = early.refit(panel, horizon=H)
+    (newest,) = recipe.weights_on(early.members, panel, H, 1)
+    assert (early.taught, later.taught) == (2, 3)
+    np.testing.assert_allclose(later.weights, (2 * early.weights + newest) / 3)
+    np.testing.assert_array_equal(later.members[0].history.ends, panel.ends)
+    for back in (H, 3 * H):  # nothing new, and less than was known
+        same = early.refit(panel.cut(panel.lengths - back), horizon=H)
+        np.testing.assert_array_equal(same.weights, early.weights)
+
+
+def test_weights_look_at_nothing_after_the_end_of_training(panel):
+    train = panel.cut(panel.lengths - H)
+    other = replace(panel, values=panel.values[::-1].copy())
+    changed = replace(other, values=np.where(_after(panel, H), other.values, panel.values))
+    found = [Ensemble(members=MEMBERS).fit(p.cut(p.lengths - H), horizon=H).weights for p in (panel, changed)]
+    np.testing.assert_array_equal(*found)
+    assert Ensemble(members=MEMBERS).fit(train, horizon=H).taught == 2
+
+
+def _after(panel, periods):
+    """Rows of the last `periods` of each series."""
+    back = np.repeat(panel.offsets[1:], panel.lengths) - np.arange(len(panel.values))
+    return back <= periods
+
+
+def test_a_backtest_fits_an_ensemble_on_all_series_at_once(panel, monkeypatch):
+    sizes = []
+    whole = Ensemble._fit
+
+    def counting(self, train, horizon):
+        sizes.append(len(train))
+        return whole(self, train, horizon)
+
+    monkeypatch.setattr(Ensemble, "_fit", counting)
+    wide = retail(series=40, periods=140, seed=1).panel
+    fk.backtest(wide, [Ensemble(members=MEMBERS)], horizon=H, windows=1)
+    assert sizes == [len(wide)]
+
+
+def test_only_an_ensemble_with_a_warm_member_is_warm():
+    assert Ensemble(members=("sarima", "theta")).warm
+    assert not Ensemble(members=MEMBERS).warm
+
+
+def test_what_was_saved_learns_on_from_its_weights(panel, tmp_path):
+    early = Ensemble(members=MEMBERS).fit(panel.cut(panel.lengths - H), horizon=H)
+    early.save(tmp_path / "m")
+    np.testing.assert_array_equal(
+        fk.load(tmp_path / "m").refit(panel, horizon=H).weights, early.refit(panel, horizon=H).weights
+    )
 
 
 def test_the_better_member_has_the_larger_weight(panel):
