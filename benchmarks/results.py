@@ -29,6 +29,7 @@ ORDER = (
     "decoders",
     "heads",
     "intervals",
+    "tuning",
     "arima_speed",
     "arima_threads",
     "arima_fits",
@@ -37,6 +38,7 @@ ORDER = (
     "latency",
     "latency_cuda",
     "backtest",
+    "tracking",
     "panel",
     "startup",
 )

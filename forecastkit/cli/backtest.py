@@ -14,7 +14,7 @@ import click
 
 from forecastkit.cli import console, options, report
 from forecastkit.cli.options import Making, Table
-from forecastkit.cli.tracking import Tracking, about, delivered, tracking_options
+from forecastkit.cli.tracking import Tracking, about, outbox, tracking_options
 from forecastkit.errors import ConfigError, MissingExtraError, closest
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from forecastkit.evaluation.report import Report
     from forecastkit.evaluation.splits import Plan
     from forecastkit.forecaster import Forecaster
+    from forecastkit.tracking.records import Record
 
 FAMILIES = ("naive", "seasonal_naive", "arima", "sarima", "auto_arima", "prophet", "boosted", "lstm", "gru")
 
@@ -155,17 +156,24 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     if not keeping.output and not keeping.resume:
         records.discard(folder)  # what an interrupted run left and nobody wants to go on with
     work = _work(replace(keeping, output=str(folder)), measuring, data)
-    found = _run(panel, entries, plan, levels, work)
-    if measuring.importance:
-        explaining.explain(found, panel, entries, measuring.importance)
-    recorded = False
-    try:
-        report.show(found, packs["showing"])
-        tracking: Tracking = packs["tracking"]
-        recorded = not tracking.track or _record(found, entries, tracking, about(panel, plan, data, making.seed))
-    finally:
-        if recorded and not keeping.output:
-            shutil.rmtree(folder, ignore_errors=True)
+    tracking: Tracking = packs["tracking"]
+    showing: report.Showing = packs["showing"]
+    with outbox(tracking) as box:
+        found = _run(panel, entries, plan, levels, work)
+        if measuring.importance:
+            explaining.explain(found, panel, entries, measuring.importance)
+        recorded = False
+        try:
+            report.write_page(found, showing)  # first, as it is sent too
+            if tracking.track:
+                box.put(
+                    folder, _record(found, entries, showing.html, tracking.track, about(panel, plan, data, making.seed))
+                )
+            report.show(found, showing)
+            recorded = box.delivered()
+        finally:
+            if recorded and not keeping.output:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def sampled(panel: Panel, count: int | None, seed: int) -> Panel:
@@ -220,16 +228,16 @@ def _run(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple
             raise
 
 
-def _record(found: Report, entries: dict[str, Forecaster], tracking: Tracking, tags: dict[str, Any]) -> bool:
-    """Send the results to where runs are tracked; False when they wait on disk to be sent."""
+def _record(found: Report, entries: dict[str, Forecaster], page: str | None, name: str, tags: dict[str, Any]) -> Record:
+    """What is sent of a backtest: a run a model, and the page if there is one."""
     from forecastkit.tracking.records import Entry, Record, params_of
 
     runs = tuple(Entry(label, params_of(recipe)) for label, recipe in entries.items())
-    files = tuple(name for name in ("backtest.json", "report.html") if (found.folder / name).exists())
-    return (
-        delivered(found.folder, Record(str(tracking.track), "backtest", runs, tags, files), tracking.tracking)
-        is not None
-    )
+    own = found.folder / "report.html"
+    if page is not None and Path(page).absolute() != own.absolute():
+        shutil.copyfile(page, own)
+    files = tuple(file for file in ("backtest.json", own.name) if (found.folder / file).exists())
+    return Record(name, "backtest", runs, tags, files)
 
 
 def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple[float, ...]) -> Path:

@@ -76,11 +76,13 @@ def command(folder: str, showing: Showing) -> None:
     """
     from forecastkit.evaluation.report import Report
 
-    show(Report.read(folder), showing)
+    found = Report.read(folder)
+    show(found, showing)
+    write_page(found, showing)
 
 
 def show(report: Report, showing: Showing) -> None:
-    """The leaderboard and what else was asked for, as tables or JSON, and the page."""
+    """The leaderboard and what else was asked for, as tables or JSON."""
     tables = {name: report.scores(["model", *(k for k in name.split(",") if k != "model")]) for name in showing.by}
     why = report.importance()
     if showing.as_json:
@@ -93,6 +95,10 @@ def show(report: Report, showing: Showing) -> None:
             _show_groups(name, table)
         for model, inputs in why.groupby("model", sort=False):
             show_importance(f"{model}: what its inputs are worth in the last window", inputs)
+
+
+def write_page(report: Report, showing: Showing) -> None:
+    """The whole report as one page, where it was asked for."""
     if showing.html is not None:
         report.to_html(showing.html)
         console.say(f"the report is in {showing.html}")

@@ -60,7 +60,7 @@ def test_mean_and_interval_are_prophets_own(mode: str, growth: str) -> None:
 @pytest.mark.parametrize("mode", ["additive", "multiplicative"])
 def test_the_parts_of_a_forecast_add_up_to_it_also_after_newer_data(mode: str) -> None:
     whole = Panel.from_frame(table(), known=("x",))
-    fitted = Prophet(seasonality_mode=mode, holidays="US").fit(whole.cut(700)).update(whole.cut(750))
+    fitted = Prophet(seasonality_mode=mode, holidays="US", yearly=2).fit(whole.cut(700)).update(whole.cut(750))
     future = whole.known_after(np.array([750]), 40)
     told = fitted.explain("a", 40, future=future)
     assert list(told.components) == ["trend", "yearly", "weekly", "holidays", "covariates"]
