@@ -2,9 +2,9 @@
 
 python benchmarks/tracking.py [--repeats 3] [--sample 40]
 
-Four windows and five models on medicines (pbs). The first run makes the store and is told apart. CPU seconds are
-those of all processes of a command. On a busy machine the models' own seconds differ more from run to run than tracking adds, so
-`beside_s` tells those before the first and after the last model, to which alone tracking adds where a core is free.
+Four windows and five models on medicines (pbs). The first run makes the store and is told apart. CPU seconds are those
+of all processes of a command. On a busy machine the models' own seconds differ more from run to run than tracking adds,
+so `beside_s` tells those before the first and after the last model, to which alone tracking adds where a core is free.
 """
 
 from __future__ import annotations
