@@ -9,7 +9,7 @@ import click
 
 from forecastkit.cli import console, options
 from forecastkit.cli.forecast import lay_out_future, read_after
-from forecastkit.cli.report import show_importance
+from forecastkit.cli.report import MEANING, show_importance
 
 if TYPE_CHECKING:
     from forecastkit.forecaster import Explanation
@@ -55,6 +55,7 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
         _show(fitted.recipe.name, one)
     if worth is not None:
         show_importance(f"{fitted.recipe.name}: what its inputs are worth in the last {steps} periods", worth)
+        console.say(MEANING)
     elif not any(one.form for one in told):
         console.say("what its inputs are worth needs what came after the fit: --actual DATA")
     if blind:

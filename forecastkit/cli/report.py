@@ -39,6 +39,7 @@ _SPARE = ("rmsse", "95 %", "size_mb", "series", "cpu_s", "peak_mb", "predict_s",
 _GROUPED = ("mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "width", "wis", "crps", "cells")
 _GROUPED_SPARE = ("rmsse", "crps", "wis", "width", "smape", "cells", "coverage", "wql")
 _INPUTS = ("input", "kind", "mase", "increase", "low", "high")
+MEANING = "mase is that with the input made meaningless, increase what it costs, low to high at 95 % over series"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def show(report: Report, showing: Showing) -> None:
             _show_groups(name, table)
         for model, inputs in why.groupby("model", sort=False):
             show_importance(f"{model}: what its inputs are worth in the last window", inputs)
+        if len(why):
+            console.say(MEANING)
 
 
 def write_page(report: Report, showing: Showing) -> None:
@@ -135,7 +138,6 @@ def show_importance(title: str, table: pd.DataFrame) -> None:
     """What each input is worth, the most first."""
     rows = [[row[name] for name in _INPUTS] for row in table.to_dict("records")]
     console.print_table(_INPUTS, rows, title=title)
-    console.say("mase is that with the input made meaningless, increase what it costs, low to high at 95 % over series")
 
 
 def _marked(board: pd.DataFrame) -> Iterator[dict[Any, Any]]:

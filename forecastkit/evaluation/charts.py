@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from forecastkit.evaluation.comparison import Ranks
 from forecastkit.forecaster import Explanation
@@ -154,6 +155,7 @@ class Charts:
             axes.plot(row["increase"], place, "o", color=_LINES[0], markersize=5)
         axes.set_yticks(range(len(shown)), [_legible(name) for name in shown["input"]])
         axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))  # a label at the edge would be cut
         axes.set_xlabel("increase in MASE without it")
         words = "; ".join(f"{row['input']} {row['increase']:.3f}" for row in shown.to_dict("records"))
         return self._done(figure, title, f"Increase in MASE without each input: {words}.")
@@ -180,13 +182,14 @@ class Charts:
         best = table[list(front)].sort_values("seconds")
         axes.plot(best["seconds"], best["mase"], color=_LINES[0], linewidth=1.2, drawstyle="steps-post")
         ordered = table.assign(front=list(front)).sort_values("seconds")
+        middle = np.sqrt(ordered["seconds"].iloc[0] * ordered["seconds"].iloc[-1])
         for k, (name, row) in enumerate(ordered.iterrows()):
             place = (row["seconds"], row["mase"])
             axes.plot(*place, "o", color=_LINES[0] if row["front"] else _INK)
-            # Above and below in turn, as quick models lie close together.
-            axes.annotate(
-                _legible(str(name)), place, (4, 4 - 13 * (k % 2)), textcoords="offset points", size=8, color=_INK
-            )
+            # Above and below in turn, as quick models lie close together, and towards the middle, where there is room.
+            late = bool(row["seconds"] > middle)
+            text: Any = {"textcoords": "offset points", "size": 8, "color": _INK, "ha": "right" if late else "left"}
+            axes.annotate(_legible(str(name)), place, (-4 if late else 4, 4 - 13 * (k % 2)), **text)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")

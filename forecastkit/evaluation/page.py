@@ -146,7 +146,7 @@ def _leaderboard(board: pd.DataFrame) -> Table:
         numbers = [_number(row[name], sign=name == "bias") for name in names]
         skill = _percent(row["skill"])
         rows.append([row["model"], mark, _number(row["mase"]), bounds, skill, *numbers, f"{row['failed']:,}"])
-    columns = ["model", "", "MASE", "95 % interval", "skill", *names.values(), "failed series"]
+    columns = ["model", "", "MASE", "95 % interval", "skill", *names.values(), "failed"]
     return Table("Models, best MASE first; skill is against the baseline", columns, rows, (0, 1), first=True)
 
 
@@ -306,11 +306,19 @@ def _why(page: _Page) -> Section:
 
 def _inputs(model: str, rows: pd.DataFrame) -> Table:
     cells = [
-        [r["input"], r["kind"], _number(r["mase"]), _number(r["increase"], sign=True), _between(r["low"], r["high"])]
+        [r["input"], *_worth(r["increase"], r["low"], r["high"]), _number(r["mase"]), r["kind"]]
         for r in rows.to_dict("records")
     ]
-    columns = ["input", "kind", "MASE without", "increase", "95 % interval"]
-    return Table(f"What the inputs of {model} are worth", columns, cells, (0, 1))
+    columns = ["input", "increase", "95 % interval", "MASE without", "kind"]
+    return Table(f"What the inputs of {model} are worth", columns, cells, (0, 4))
+
+
+def _worth(increase: float, low: float, high: float) -> tuple[str, str]:
+    """The increase and its bounds; an input that the model never looks at has none."""
+    if not (increase or low or high):
+        return "0", "–"
+    bounds = f"{_number(low, sign=True)} to {_number(high, sign=True)}" if np.isfinite(low) else "–"
+    return _number(increase, sign=True), bounds
 
 
 def _coefficients(model: str, one: Explanation) -> Table:
@@ -319,10 +327,6 @@ def _coefficients(model: str, one: Explanation) -> Table:
         for name, (value, error) in one.coefficients.items()
     ]
     return Table(f"{model} on {one.series}: {one.form}", ["coefficient", "estimate", "standard error"], rows)
-
-
-def _between(low: float, high: float) -> str:
-    return f"{_number(low, sign=True)} to {_number(high, sign=True)}" if np.isfinite(low) else "–"
 
 
 _COSTS = {

@@ -235,7 +235,7 @@ class Prophet(LocalForecaster):
         share = self.seasonality_mode == "multiplicative"
         effects = (1.0 if share else curve.unit) * curve.beta[2 * sum(curve.orders) :]
         coefficients = {name: (float(effect), float("nan")) for name, effect in zip(known, effects, strict=True)}
-        form = f"{self.growth} trend, {'multiplied by' if share else 'plus'} what follows"
+        form = f"{self.growth} trend, the parts {'multiplied' if share else 'added'}"
         if not horizon:
             return Explanation(one.id, form, coefficients)
         times = _clock(one, len(one) + np.arange(horizon))

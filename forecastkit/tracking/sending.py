@@ -57,7 +57,8 @@ def send(folder: Path, place: Place) -> Sent:
         experiment = place.experiment(record.experiment)
         _forget(place, experiment, record)
         common = {_ID: record.id, "forecastkit.kind": record.kind, **record.tags}
-        parent = _run(place, experiment, record.kind, common)
+        named = f"{record.kind} {record.tags.get('forecastkit.data', '')}".strip()
+        parent = _run(place, experiment, named, common)
         figures = {name: Figures.of(Report.read(folder / name)) for name in {e.report for e in record.entries}}
         below = {**common, "mlflow.parentRunId": parent}
         runs = [_send_entry(place, _run_of(place, experiment, entry, figures[entry.report], below), folder, entry,

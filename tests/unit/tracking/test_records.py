@@ -49,6 +49,9 @@ def test_there_is_a_run_for_each_model_below_one_for_the_command(place: Place, f
     children = [run for run in runs_of(place) if run.data.tags.get("mlflow.parentRunId") == sent.run]
     assert sorted(run.info.run_name for run in children) == ["sn", "wide"]
     assert parent.data.tags["forecastkit.kind"] == "backtest"
+    assert parent.info.run_name.startswith("backtest")
+    experiment = place.client.get_experiment_by_name("shop")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     assert {run.info.status for run in (*children, parent)} == {"FINISHED"}
     assert [file.path for file in place.client.list_artifacts(sent.run)] == ["backtest.json"]
 
