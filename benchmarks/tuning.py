@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from beside import unnamed
 from record import RESULTS, record, shared_data
 
 from forecastkit import Panel, read
@@ -92,9 +93,9 @@ def notes(found: list[dict[str, Any]]) -> list[str]:
     return [
         f"WAPE on {WINDOWS} windows of the search and, pooled, on the {HOLDOUT} after them that it never saw; the gain "
         "is the share by which WAPE there is lower, with its 95 % interval over series",
-        f"of {len(found)} searches {counts['gains']} gained, in {counts['may be chance']} the difference may be chance, "
-        f"{counts['loses']} lost, {stay} kept the defaults",
-        "small searches, sized for one busy core; search_s is wall-clock, and of the last part where one was gone on with",
+        f"of {len(found)} searches {counts['gains']} gained, {counts['loses']} lost, {stay} kept the defaults; in "
+        f"{counts['may be chance']} the difference may be chance",
+        "small searches, sized for one busy core; search_s is wall-clock, of the last part where one was gone on with",
     ]
 
 
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--storage", metavar="FOLDER")
     options = parser.parse_args()
+    unnamed(FOLDER=options.storage)
     found: list[dict[str, Any]] = []
     for name in options.cases or CASES:
         case = CASES[name]
