@@ -96,6 +96,7 @@ def notes(found: list[dict[str, Any]]) -> list[str]:
         f"of {len(found)} searches {counts['gains']} gained, {counts['loses']} lost, {stay} kept the defaults; in "
         f"{counts['may be chance']} the difference may be chance",
         "small searches, sized for one busy core; search_s is wall-clock, of the last part where one was gone on with",
+        "rows are made search by search, the command above is that of the last one; with fewer trials it was cut short",
     ]
 
 
