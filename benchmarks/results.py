@@ -31,6 +31,7 @@ ORDER = (
     "decoders",
     "heads",
     "intervals",
+    "tuning",
     "arima_speed",
     "arima_threads",
     "arima_fits",
@@ -39,6 +40,7 @@ ORDER = (
     "latency",
     "latency_cuda",
     "backtest",
+    "tracking",
     "panel",
     "startup",
 )

@@ -218,6 +218,19 @@ def _pool(jobs: int) -> Iterator[Executor]:
     pool.shutdown()
 
 
+@contextmanager
+def beside() -> Iterator[Executor]:
+    """One process for what need not be waited for; at the end what it was given is waited for, at an error it ends."""
+    with _pool(1) as pool:
+        with _uninterrupted():
+            pool.submit(_ready)
+        yield pool
+
+
+def _ready() -> None:
+    """Nothing: a process starts with its first task."""
+
+
 def _worker() -> None:
     """One thread a process, as there is one process a core; and only the parent answers Ctrl-C."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastkit.data.panel import Floats, Panel
-from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError
+from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError, closest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +86,22 @@ def _header(levels: tuple[float, ...]) -> tuple[pd.Index, Any]:
 
     names = pd.Index(["unique_id", "ds", "mean", *(f"q{level:g}" for level in levels)])
     return names, names.dtype
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a fitted model itself says of one series; empty where it has nothing to say.
+
+    form: what was fitted, or why nothing was · coefficients: estimate and standard error by name, NaN where the model
+    has no error of it · times: [H] period starts · components: by name, [H] units of demand, that add up to the mean
+    forecast (before it is kept from falling below zero).
+    """
+
+    series: str
+    form: str = ""
+    coefficients: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    times: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, "M8[us]"))
+    components: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,6 +329,28 @@ class Fitted(ABC):
     ) -> Any:
         """A predictor that takes arrays and no tables, where the model has one."""
         raise ConfigError(f"{self.recipe.name} has no compiled predictor; gru and lstm have one")
+
+    def explain(self, series: str, horizon: int | None = None, *, future: Any = None) -> Explanation:
+        """What the model itself says of one series: its coefficients and, with a `horizon`, the parts of its forecast.
+
+        Of Prophet the trend, seasons, holidays and regressors, of the ARIMA family coefficients with standard errors;
+        what any model makes of its inputs is told by `forecastkit.evaluation.importance`. `future` as in `predict`.
+        """
+        if series not in self.history.ids:
+            raise DataError(
+                f"there is no series {series!r} in this model{closest(series, self.history.ids)}", series=series
+            )
+        i = self.history.ids.index(series)
+        known = self._future(horizon, future) if horizon else None
+        found = self._explain(i, horizon or 0, None if known is None else known[i : i + 1])
+        if not found.components:
+            return found
+        times = self.history.calendar.times(self.history.future_ordinals(horizon or 0)[i : i + 1])[0]
+        return replace(found, times=times)
+
+    def _explain(self, i: int, horizon: int, future: Floats | None) -> Explanation:
+        """The same of series i, without times; `future` is [1, H, K] or None."""
+        return Explanation(self.history.ids[i])
 
     def _updated(self, history: Panel) -> Self:
         """This model on another history; a subclass with one entry a series picks its own along."""

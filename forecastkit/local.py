@@ -15,7 +15,7 @@ import logging
 import threading
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self, final
@@ -28,7 +28,7 @@ from forecastkit import baseline, execution
 from forecastkit.data.calendar import Frequency
 from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import FitError, ForecastkitError
-from forecastkit.forecaster import Fitted, Forecaster, State
+from forecastkit.forecaster import Explanation, Fitted, Forecaster, State
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,15 @@ class LocalFitted(Fitted):
             quantiles[i] = np.where(sound[:, None], spread, quantiles[i])
         return mean, quantiles
 
+    def _explain(self, i: int, horizon: int, future: Floats | None) -> Explanation:
+        name = self.history.ids[i]
+        if np.isnan(self.parameters[i]).all():
+            return Explanation(name, f"seasonal naive stands in: {self.failures.get(name, 'the series is constant')}")
+        (one,) = each(self.recipe, self.history.take([i]), horizon, future)
+        known = self.history.known.features if one.known.size else ()
+        found: Explanation = self.recipe.explained(one, self.parameters[i], horizon, known)
+        return found
+
     def _updated(self, history: Panel) -> Self:
         place = {name: i for i, name in enumerate(self.history.ids)}
         rows = [place[name] for name in history.ids]
@@ -168,6 +177,10 @@ class LocalForecaster(Forecaster):
         self, one: Series, parameters: Floats, horizon: int, levels: tuple[float, ...]
     ) -> tuple[Floats, Floats]:
         """Mean [H] and quantiles [H, Q] of one series from its `parameters`, which may end in NaN as padding."""
+
+    def explained(self, one: Series, parameters: Floats, horizon: int, known: Sequence[str]) -> Explanation:
+        """What the parameters of one series say; `known` names its encoded covariates."""
+        return Explanation(one.id)
 
     @abstractmethod
     def shortest(self, season: int) -> int:

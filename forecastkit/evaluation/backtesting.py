@@ -28,7 +28,7 @@ from forecastkit.data.io import write_atomic
 from forecastkit.data.panel import Floats, Ints, Panel
 from forecastkit.data.screening import screen
 from forecastkit.errors import ConfigError, DataError, FitError, StoreError
-from forecastkit.evaluation import records, segments
+from forecastkit.evaluation import latency, records, segments
 from forecastkit.evaluation.records import Cost, Part
 from forecastkit.evaluation.report import Report
 from forecastkit.evaluation.splits import Plan, Window, left_out, windows
@@ -50,8 +50,9 @@ class Run:
     jobs: processes for the local models, threads for compiled ones · folder: where results are streamed to (None: a
     temporary one that lives as long as the report) · resume: go on with the run that stands in `folder` · strict: raise
     `FitError` at the first series that fails instead of falling back · progress: called with (done, total, what) ·
-    executor: any `concurrent.futures.Executor` that takes the local models' work instead of own processes · name: of
-    the data · command: the line that a person typed, for the report.
+    executor: any `concurrent.futures.Executor` that takes the local models' work instead of own processes · latency:
+    time calls for one series too, at the last cutoff · name: of the data · command: the line that a person typed, for
+    the report.
     """
 
     jobs: int = 1
@@ -60,6 +61,7 @@ class Run:
     strict: bool = False
     progress: Callable[[int, int, str], None] | None = None
     executor: Executor | None = None
+    latency: bool = False
     name: str = "data"
     command: str | None = None
 
@@ -72,6 +74,14 @@ class _Task:
     recipe: Forecaster
     chunk: int
     cuts: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class _How:
+    """What of a `Run` the work on one task depends on."""
+
+    strict: bool
+    latency: bool
 
 
 @dataclass(frozen=True)
@@ -260,7 +270,7 @@ def _scene(folder: Path, _started: str) -> _Scene:
 def _work_off(folder: Path, tasks: list[_Task], run: Run) -> None:
     """Local models first, spread over processes; then those that share out their work themselves, one by one."""
     started = records.read_head(folder)["started"]
-    work = partial(_work, folder, started, run.strict)
+    work = partial(_work, folder, started, _How(run.strict, run.latency))
     whole = [t.recipe.whole or (t.recipe.threaded and run.executor is None) for t in tasks]
     shared = [task for task, alone in zip(tasks, whole, strict=True) if alone]
     local = [task for task, alone in zip(tasks, whole, strict=True) if not alone]
@@ -281,16 +291,16 @@ def _tell(run: Run, done: int, total: int, what: str) -> None:
         run.progress(done, total, what)
 
 
-def _work(folder: Path, started: str, strict: bool, task: _Task) -> str:
+def _work(folder: Path, started: str, how: _How, task: _Task) -> str:
     """Do one task; what stands on disk already is not done again."""
     scene = _scene(folder, started)
     missing = [c for c in task.cuts if not records.part_file(folder, task.label, c.index, task.chunk).exists()]
     if missing:
-        _forecast_windows(scene, task, {c.index for c in missing}, strict)
+        _forecast_windows(scene, task, {c.index for c in missing}, how)
     return task.label
 
 
-def _forecast_windows(scene: _Scene, task: _Task, missing: set[int], strict: bool) -> None:
+def _forecast_windows(scene: _Scene, task: _Task, missing: set[int], how: _How) -> None:
     attempt: _Attempt | None = None
     for cut in (cut for cut in task.cuts if cut.index <= max(missing)):
         train = scene.panel.until(cut.series, cut.lengths)
@@ -305,10 +315,12 @@ def _forecast_windows(scene: _Scene, task: _Task, missing: set[int], strict: boo
             continue
         with execution.measured() as predicting:
             forecast, failures = attempt.forecast(scene, cut, train)
-        if strict and failures:
+        if how.strict and failures:
             series, reason = next(iter(failures.items()))
             raise FitError(reason, model=task.label, series=series)
         cost = Cost.of(fitting, predicting, attempt.size_mb)
+        if how.latency and task.chunk == 0 and cut.index == scene.plan.calibrate + scene.plan.windows - 1:
+            cost = replace(cost, p95_ms=attempt.p95_ms(scene.plan.gap + scene.plan.horizon))
         part = Part(task.label, cut.index, task.chunk, cost, failures)
         records.write(scene.folder, part, records.table(scene.panel, scene.plan, cut, forecast))
 
@@ -329,6 +341,10 @@ class _Attempt:
             return 0.0
         state = self.fitted.state()
         return (sum(a.nbytes for a in state.arrays.values()) + len(json.dumps(state.values))) / 1e6
+
+    def p95_ms(self, steps: int) -> float:
+        """Of a call for one series, by the harness of `bench latency`; NaN where no model is."""
+        return latency.p95_ms(self.fitted, steps) if self.fitted is not None else float("nan")
 
     def moved_to(self, train: Panel, history: int | None) -> _Attempt:
         """The same parameters on newer periods, `history` of them at most; a pooled model takes new series too."""
@@ -403,6 +419,12 @@ def _attempt(recipe: Forecaster, train: Panel, plan: Plan, before: Fitted | None
     logger.warning("%s failed on every series of a chunk: %s", recipe.name, next(iter(reasons.values()), ""))
     last = next(reversed(reasons.values()), "")
     return _Attempt(recipe, None, kept, dict.fromkeys(train.ids, last) | reasons)
+
+
+def fit_what_can_be(recipe: Forecaster, train: Panel, plan: Plan) -> tuple[Fitted | None, Ints]:
+    """The model of those series that it can be fitted on, as a backtest does, and which those are; None for none."""
+    attempt = _attempt(recipe, train, plan, None)
+    return attempt.fitted, attempt.kept
 
 
 def _future(panel: Panel, cut: Window, kept: Ints, steps: int) -> Floats | None:

@@ -21,13 +21,16 @@ import pandas as pd
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
 from forecastkit.errors import DataError
 from forecastkit.evaluation import comparison, metrics
+from forecastkit.evaluation.report import IMPORTANCE
 from forecastkit.forecaster import Fitted
 
-COLUMNS = ("input", "kind", "mase", "increase", "low", "high")
 
-
-def importance(fitted: Fitted, panel: Panel, *, horizon: int, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
+def importance(
+    fitted: Fitted, panel: Panel, *, horizon: int, gap: int = 0, repeats: int = 3, seed: int = 0
+) -> pd.DataFrame:
     """What each input is worth to `fitted` on the last `horizon` periods of `panel`, the most important first.
+
+    The first `gap` of them, a lead time, are forecast too and not scored.
 
     A row an input: `mase` without it, its `increase` over the MASE with everything, and `low` to `high`, bounds of the
     increase at 95 % over series. Inputs are the known, past and static columns that the model uses, demand of recent
@@ -36,13 +39,13 @@ def importance(fitted: Fitted, panel: Panel, *, horizon: int, repeats: int = 3, 
 
     Raises `DataError` where no series is longer than the horizon.
     """
-    probe = _Probe.of(fitted, panel, horizon)
+    probe = _Probe.of(fitted, panel, horizon, gap)
     whole = probe.losses(panel)  # [N]
     rows = []
     for name, kind, destroyed in _inputs(fitted, panel, horizon, (repeats, seed)):
         worse = np.mean([probe.losses(version) - whole for version in destroyed], axis=0)  # [N]
         rows.append({"input": name, "kind": kind, "mase": np.nanmean(whole + worse), **_increase(worse)})
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("increase", ascending=False, ignore_index=True)
+    return pd.DataFrame(rows, columns=list(IMPORTANCE)).sort_values("increase", ascending=False, ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,14 @@ class _Probe:
     scale: Floats  # [N]
 
     @classmethod
-    def of(cls, fitted: Fitted, panel: Panel, horizon: int) -> _Probe:
+    def of(cls, fitted: Fitted, panel: Panel, horizon: int, gap: int) -> _Probe:
         lengths = panel.lengths - horizon
         if (lengths < 1).any():
             name = panel.ids[int(np.argmin(lengths))]
             raise DataError(f"series {name!r} has no period before the last {horizon}: leave it out", series=name)
         rows = panel.offsets[:-1, None] + lengths[:, None] + np.arange(horizon)
         y = np.where(panel.observed[rows], panel.values[rows], np.nan)
+        y[:, :gap] = np.nan
         return cls(fitted, lengths, y, metrics.scales(panel.cut(lengths), panel.season)[:, 0])
 
     def losses(self, panel: Panel) -> Floats:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,11 @@ from forecastkit.errors import ConfigError, StoreError
 from forecastkit.evaluation import metrics
 from forecastkit.evaluation.splits import Plan, Window
 from forecastkit.execution import Usage
-from forecastkit.forecaster import Forecast
+from forecastkit.forecaster import Explanation, Forecast
 from forecastkit.store import store_errors
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 PANEL = "panel"
@@ -38,6 +41,7 @@ _HEAD = "backtest.json"
 _PARTS = "parts"
 _SEGMENTS = "series.parquet"
 _HISTORY = "history.parquet"
+_WHY = "why.json"
 _ABOUT = b"forecastkit"
 _SAME = ("data", "plan", "levels")  # what a run that goes on must have in common with its beginning
 
@@ -51,6 +55,7 @@ class Cost:
     cpu_s: float
     peak_mb: float
     size_mb: float = 0.0  # of what was learned, beside recipe and history
+    p95_ms: float = float("nan")  # of a call for one series, where that was measured
 
     @classmethod
     def of(cls, fitting: Usage, predicting: Usage, size_mb: float) -> Cost:
@@ -187,6 +192,28 @@ def write_history(folder: Path, panel: Panel) -> None:
 
 def read_history(folder: Path, series: Sequence[str]) -> pa.Table:
     return _read(folder / _HISTORY, lambda file: pq.read_table(file, filters=[("series", "in", list(series))]))
+
+
+def write_why(folder: Path, model: str, importance: pd.DataFrame, told: Explanation) -> None:
+    """Keep why a model forecasts what it does beside what is kept of others."""
+    own = asdict(told) | {"times": np.datetime_as_string(told.times).tolist()}
+    own["components"] = {name: part.tolist() for name, part in told.components.items()}
+    found = {"importance": importance.to_dict("list"), "told": own}
+    content = json.dumps(read_why(folder) | {model: found}).encode()
+    write_atomic(folder / _WHY, lambda out: out.write(content))
+
+
+def read_why(folder: Path) -> dict[str, dict[str, Any]]:
+    """What `write_why` kept, by model; empty where nobody asked."""
+    file = folder / _WHY
+    if not file.is_file():
+        return {}
+    try:
+        with store_errors(file):
+            found: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{file}: damaged ({error})") from error
+    return found
 
 
 def part_file(folder: Path, model: str, window: int, chunk: int) -> Path:

@@ -43,6 +43,8 @@ def test_the_example_of_the_help_runs(command, example: str, request: pytest.Fix
         Path("gate.toml").write_text("skill = -1.0")
     if example.startswith("forecast "):
         assert command("fit", "dataset:demo", "-m", "seasonal_naive", "-o", "models/naive").code == 0
+    if example.startswith("explain "):
+        assert command("fit", "dataset:demo", "-m", "ets", "-o", "models/ets").code == 0
     if example.startswith("report "):
         assert command("backtest", "dataset:demo", *SMALL, "-o", "runs/demo").code == 0
     if example.startswith(("export ", "bench ")):
@@ -76,7 +78,8 @@ def test_the_json_of_backtest_has_the_promised_shape(command, demand: Path) -> N
     row = result["leaderboard"][0]
     assert list(row) == [
         "model", "recipe", "mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "skill", "mase_low",
-        "mase_high", "with_best", "fit_s", "predict_s", "peak_mb", "series", "failed",
+        "mase_high", "with_best", "fit_s", "predict_s", "cpu_s", "peak_mb", "size_mb", "p95_ms", "front", "series",
+        "failed",
     ]  # fmt: skip
     scores = [r["mase"] for r in result["leaderboard"]]
     assert scores == sorted(scores)
@@ -408,3 +411,46 @@ def test_scores_by_group_and_a_page_are_had_from_a_kept_run_without_running_agai
     done = command("report", "run", "--html", "page.html")
     assert (done.code, "page.html" in done.err) == (0, True)
     assert f"forecastkit backtest {demand}" in Path("page.html").read_text("utf-8")
+
+
+def test_backtest_tells_what_inputs_are_worth_and_how_fast_a_call_is_answered(command, demand: Path) -> None:
+    asked = ("--importance", "best", "--latency", "--known", "price", "-o", "run")
+    done = command("backtest", demand, "--horizon", "7", "-m", "seasonal_naive", "-m", "arima", *asked, "--json")
+    found = json.loads(done.out)
+    assert all(row["p95_ms"] > 0 for row in found["leaderboard"])
+    assert found["importance"][0].keys() == {"model", "input", "kind", "mase", "increase", "low", "high"}
+    assert {row["model"] for row in found["importance"]} == {found["leaderboard"][0]["model"]}
+    again = command("report", "run")
+    assert "p95_ms" in again.out
+    assert "what its inputs are worth" in again.out
+
+
+def test_a_model_whose_inputs_can_not_be_told_is_refused_before_anything_runs(command, demand: Path) -> None:
+    done = command("backtest", demand, *SMALL, "--importance", "nave")
+    assert done.code == 2
+    assert "did you mean 'naive'" in done.err
+    assert not list(demand.parent.glob(".forecastkit/backtests/*"))
+
+
+def test_explain_shows_the_price_effect_with_its_error_and_the_worth_of_inputs(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    frame[frame["ds"] < "2024-03-20"].to_csv("early.csv", index=False)
+    assert command("fit", "early.csv", "-m", "arima", "--known", "price", "-o", "model").code == 0
+    done = command("explain", "model", "--series", "milk", "--actual", demand, "--horizon", "5", "--json")
+    found = json.loads(done.out)
+    price = found["series"][0]["coefficients"]["price"]
+    assert abs(price["estimate"] + 75) < 4 * price["std_error"]
+    worth = {row["input"]: row["increase"] for row in found["importance"]}
+    assert worth["price"] > 0
+    shown = command("explain", "model")
+    assert shown.out.startswith("arima on 'bread, rye'")
+    assert "std_error" in shown.out
+    assert "--future FILE" in shown.err
+
+
+def test_explain_says_of_a_model_that_is_silent_what_to_ask_instead(command, demand: Path) -> None:
+    assert command("fit", demand, "-m", "naive", "-o", "model").code == 0
+    done = command("explain", "model")
+    assert done.code == 0
+    assert "--actual DATA" in done.err
+    assert "no series 'mild' in this model, did you mean 'milk'" in command("explain", "model", "--series", "mild").err

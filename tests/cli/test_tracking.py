@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -56,6 +58,18 @@ def test_a_backtest_is_recorded_with_its_command(command, home: Path, demand: Pa
     assert list(Path(".forecastkit").glob("backtests/*")) == []
 
 
+def test_the_command_itself_never_imports_mlflow(home: Path, demand: Path) -> None:
+    code = f"import sys; from forecastkit.cli import run; done = run(['backtest', {str(demand)!r}, '-m', 'naive', "
+    code += "'--horizon', '7', '--track', 'shop', '--html', 'page.html']); print(done, 'mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=home.parent)
+    assert done.stdout.splitlines()[-1] == "0 False"
+    assert "recorded as run" in done.stderr
+    found = client(home).search_runs([client(home).get_experiment_by_name("shop").experiment_id])
+    (parent,) = [run for run in found if run.info.run_name.startswith("backtest")]
+    files = [file.path for file in client(home).list_artifacts(parent.info.run_id)]
+    assert files == ["backtest.json", "report.html"]
+
+
 def test_a_lost_server_costs_no_backtest_and_the_results_are_sent_later(
     command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +90,7 @@ def test_a_lost_server_costs_no_backtest_and_the_results_are_sent_later(
 def test_a_search_is_recorded_with_its_trials_and_its_gain(command, tuned: Path) -> None:
     found = client(tuned).search_runs([client(tuned).get_experiment_by_name("demo").experiment_id])
     (run,) = [run for run in found if run.info.run_name == "window_average"]
+    assert {r.info.run_name.split()[0] for r in found} == {"tune", "window_average"}
     assert {"gain", "gain.low", "gain.high", "search.defaults", "trial", "wape"} <= run.data.metrics.keys()
     assert run.data.params["seasonal"] == "False"
     assert "tune.json" in [file.path for file in client(tuned).list_artifacts(run.info.run_id)]

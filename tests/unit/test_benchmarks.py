@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import logging
 from pathlib import Path
@@ -125,3 +126,29 @@ def test_what_a_logger_says_is_heard_in_the_block_alone(script):
         logger.info("auto: %s", "because")
     logger.info("no more")
     assert said == ["auto: because"]
+
+
+def test_tracking_is_within_its_bound_by_the_seconds_beside_the_models(script):
+    tracking = script("tracking")
+    plain = [tracking.Spent(100.0, 90.0, 5.0), tracking.Spent(120.0, 90.0, 6.0), tracking.Spent(110.0, 91.0, 5.0)]
+    tracked = [
+        tracking.Spent(a.wall_s + 20, a.cpu_s + 6, a.beside_s + added)
+        for a, added in zip(plain, (2, 9, 3), strict=True)
+    ]
+    first, second, _ = tracking.reading(plain, tracked)
+    assert first.startswith("tracking adds +3.0 s beside the models (in turn +2.0, +9.0, +3.0), within the 4.3 s")
+    assert "+20.0, +20.0, +20.0 s of wall-clock and +6.0, +6.0, +6.0 s of CPU" in second
+    assert "above the" in tracking.reading(plain, [tracking.Spent(a.wall_s, 0, a.beside_s + 9) for a in plain])[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(0.01, 0.2, "gains"), (-0.1, 0.2, "may be chance"), (-0.2, -0.01, "loses")]
+)
+def test_what_tuning_did_is_told_by_the_interval(script, low, high, word):
+    pytest.importorskip("optuna")
+    tuning = script("tuning")
+    base, other = fk.create("naive"), fk.create("seasonal_naive")
+    found = tuning.Gain((low + high) / 2, low, high)
+    tuned = tuning.Tuned(base=base, recipe=other, by="wape", scores={}, gain=found, report=None, trials=())
+    assert tuning.verdict(tuned) == word
+    assert tuning.verdict(dataclasses.replace(tuned, recipe=base)) == "the defaults stay"

@@ -53,6 +53,14 @@ def test_a_killed_worker_is_an_error_that_says_what_to_do() -> None:
         list(execution.run(die, range(4), jobs=2))
 
 
+def test_work_beside_goes_on_in_one_process_and_hands_back_its_errors() -> None:
+    with execution.beside() as pool:
+        first, second = pool.submit(os.getpid), pool.submit(os.getpid)
+        assert first.result() == second.result() != os.getpid()
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(divmod, 1, 0).result()
+
+
 def test_the_peak_is_what_the_block_added_and_not_what_came_before() -> None:
     before = np.ones(30_000_000)  # 240 MB that are not the block's
     with execution.measured() as first:
