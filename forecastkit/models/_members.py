@@ -17,6 +17,8 @@ from forecastkit.forecaster import ROLES, Fitted, Forecaster, State
 
 logger = logging.getLogger(__name__)
 
+LEAST = 0.03  # weight below which a member is not heard beside others
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MembersFitted(Fitted):
@@ -56,9 +58,14 @@ class MembersFitted(Fitted):
         return found[0], found[1]
 
     def _combined(self, parts: Floats, weights: Floats) -> Floats:
-        """The weighted mean of those members that have a forecast, 0 where none has; [K, N, ...] -> [N, ...]."""
+        """The weighted mean of those members that have a forecast, 0 where none has; [K, N, ...] -> [N, ...].
+
+        One with less than `LEAST` is heard where no other is: a trace of it would lift each quantile that is zero.
+        """
+        weights = weights.reshape(-1, *(1,) * (parts.ndim - 1))
         seen = ~np.isnan(parts)
-        shares = np.where(seen, weights.reshape(-1, *(1,) * (parts.ndim - 1)), 0.0)
+        loud = seen & (weights >= LEAST)
+        shares = np.where(np.where(loud.any(axis=0), loud, seen), weights, 0.0)
         total = shares.sum(axis=0)
         return (shares * np.where(seen, parts, 0.0)).sum(axis=0) / np.where(total > 0, total, 1.0)
 

@@ -23,7 +23,6 @@ _SMALLEST_SAMPLE = 64  # series of the first round
 _GROWTH = 4  # times as many in the next one, with half of the candidates
 _TEAM = 4  # candidates of the last round, from which the ensemble is made
 _WORTH = 0.995  # of the best single error, which the ensemble must beat to be taken
-_LEAST = 0.03  # of the weights: who has less is left out, for it costs as much as the others
 _OVER = 0.1  # of the time, by which it may be overrun, beside one fit
 _GONE_ON = 0.3  # of a fit, about which one takes that goes on from what was fitted before the windows
 _LATE = "no time for more"
@@ -297,7 +296,7 @@ def _chosen(scored: list[_Runner], contest: _Contest) -> tuple[list[_Runner], Fl
     said = f"mean absolute error {singly[0]:.4f} spreads, the ensemble of {len(scored)} {crossed:.4f}"
     if crossed >= _WORTH * singly.min():
         return *alone, f"{best.text}: {said}"
-    heard = np.flatnonzero(past.stacked(together) >= _LEAST)
+    heard = np.flatnonzero(past.stacked(together) >= of.LEAST)  # who has less would cost as much as the others
     if len(heard) < 2:
         return [scored[heard[0]]], np.ones(1), f"{scored[heard[0]].text}: {said}, which adds nothing"
     team, weights = [scored[k] for k in heard], past.stacked(together[heard])

@@ -59,6 +59,20 @@ def test_the_forecast_is_the_weighted_mean_of_the_members(panel):
     )
 
 
+def test_a_trace_of_a_member_is_heard_only_where_no_other_is(panel):
+    fitted = Ensemble(members=MEMBERS).fit(panel, horizon=H)
+    loud, quiet = fitted.members[0], replace(fitted.members[2], history=panel.take(range(5)))
+    few = replace(
+        fitted,
+        texts=("one", "other"),
+        members=(replace(loud, history=panel.take(range(3, 12))), quiet),
+        weights=np.array([0.99, 0.01]),
+    )
+    found = few.predict(H).mean
+    np.testing.assert_array_equal(found[3:], loud.predict(H).mean[3:])
+    np.testing.assert_array_equal(found[:3], fitted.members[2].predict(H).mean[:3])
+
+
 def test_the_median_is_that_of_the_members(panel):
     fitted = Ensemble(members=MEMBERS, combination="median").fit(panel, horizon=H)
     parts = [fk.create(m).fit(panel, horizon=H).predict(H).mean for m in MEMBERS]
