@@ -112,11 +112,11 @@ def test_time_is_enough_for_all_but_one_fit_of_the_ensemble(panel):
 def test_who_is_hardly_heard_in_the_ensemble_is_left_out(panel, monkeypatch):
     monkeypatch.setattr(auto, "_WORTH", 2.0)
     recipe = Auto(candidates=(WEEKLY, "historic_mean", "seasonal_naive", "naive"))
-    monkeypatch.setattr(auto, "_LEAST", 0.0)
+    monkeypatch.setattr(of, "LEAST", 0.0)
     everyone = recipe.fit(panel, horizon=H).shares
     assert len(everyone) == 4
     assert max(everyone.values()) > 0.6
-    monkeypatch.setattr(auto, "_LEAST", 0.6)
+    monkeypatch.setattr(of, "LEAST", 0.6)
     alone = recipe.fit(panel, horizon=H)
     assert alone.shares == {WEEKLY: 1.0}
     assert "adds nothing" in alone.reason
