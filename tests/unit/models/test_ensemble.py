@@ -42,6 +42,15 @@ def test_stacking_leaves_out_who_only_adds_to_the_errors_of_another():
     np.testing.assert_allclose(weights, [1, 0], atol=1e-9)
 
 
+def test_of_many_errors_stacking_looks_at_every_step_of_the_horizon():
+    rng = np.random.default_rng(0)
+    # Of series by steps: the first member is right at two steps of 28 and far off at all others.
+    often_wrong = np.where(np.arange(28) % 14 == 0, 0.01, 2.0)
+    sizes = np.stack([often_wrong, np.full(28, 0.2)])[:, None]
+    errors = rng.normal(size=(2, 30_490, 28)) * sizes
+    np.testing.assert_allclose(stacked(errors.reshape(2, -1)), [0, 1], atol=0.05)
+
+
 def test_who_is_never_wrong_has_all_the_weight_and_all_right_is_equal():
     assert inverse(np.array([[0.0, 0.0], [1.0, -1.0]]))[0] > 0.999
     np.testing.assert_allclose(stacked(np.zeros((2, 3))), [0.5, 0.5])
