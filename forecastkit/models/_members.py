@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from forecastkit import baseline, models, recipes
 from forecastkit.data.panel import Floats, Ints, Panel
-from forecastkit.errors import ConfigError
+from forecastkit.errors import ConfigError, DataError, FitError
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State
 
 logger = logging.getLogger(__name__)
@@ -154,6 +154,23 @@ def fit_where_long_enough(recipe: Forecaster, train: Panel, horizon: int, begun:
     kept = np.flatnonzero(train.lengths >= recipe.needs(train))
     part = train.take(kept) if 0 < len(kept) < len(train) else train
     return recipe.fit(part, horizon=horizon) if begun is None else begun.refit(part, horizon=horizon)
+
+
+def fit_those_that_can(
+    recipes: Mapping[str, Forecaster], train: Panel, horizon: int, begun: Mapping[str, Fitted]
+) -> dict[str, Fitted]:
+    """Each of the `recipes` that can be fitted, by its text; the error of the first one where none can."""
+    found: dict[str, Fitted] = {}
+    errors = []
+    for text, recipe in recipes.items():
+        try:
+            found[text] = fit_where_long_enough(recipe, train, horizon, begun.get(text))
+        except (FitError, DataError) as error:
+            errors.append(error)
+            logger.warning("%s can't be fitted and is left out: %s", text, error)
+    if not found:
+        raise errors[0]
+    return found
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,12 @@ def equal(count: int) -> Floats:
     return np.full(count, 1 / count)
 
 
+def among(weights: Floats, kept: Sequence[int]) -> Floats:
+    """The weights of those `kept`, adding up to 1 again."""
+    left = weights[list(kept)]
+    return left / left.sum() if left.sum() > 0 else equal(len(left))
+
+
 def in_all(errors: NDArray[Any]) -> Floats:
     """Those errors that every member has; [K, ...] -> [K, E]."""
     flat = errors.reshape(len(errors), -1)

@@ -118,15 +118,19 @@ class Auto(of.MembersForecaster):
         contest = _Contest(train, kept, horizon, windows, _Clock.of(60 * self.minutes))
         runners = [_Runner.of(text, recipe, contest) for text, recipe in found.items()]
         chosen, weights, reason = _chosen(contest.run(runners, self.seed), contest)
+        fits = _first_fits([chosen, *([r] for r in _by_error(runners) if r not in chosen)], train, horizon)
+        stayed = [k for k, runner in enumerate(chosen) if runner.text in fits]
+        if len(stayed) < len(chosen):
+            reason = f"{', '.join(fits)}, as others could not be fitted on everything; chosen was {reason}"
         logger.info("%s: %s", self.name, reason)
-        members = tuple(of.fit_where_long_enough(r.recipe, train, horizon, r.begun) for r in chosen)
+        members = tuple(fits.values())
         return AutoFitted(
             recipe=self,
             history=train,
             failures=of.uncovered(members, train),
-            texts=tuple(runner.text for runner in chosen),
+            texts=tuple(fits),
             members=members,
-            weights=weights,
+            weights=past.among(weights, stayed) if stayed else past.equal(len(members)),
             reason=reason,
             tried=tuple(runner.row() for runner in runners),
         )
@@ -241,7 +245,7 @@ class _Contest:
         together = past.in_all(np.stack([runner.errors[:, sample] for runner in runners]))  # [K, E]
         for runner, errors in zip(runners, together, strict=True):
             runner.error = float(np.abs(errors).mean()) if len(errors) else float("inf")
-        return sorted(runners, key=lambda runner: runner.error)
+        return _by_error(runners)
 
     def _extend(self, runner: _Runner, sample: Ints, beside: list[_Runner]) -> None:
         """Score a candidate on what it was not scored on of a sample, while there is time."""
@@ -280,6 +284,22 @@ class _Contest:
         """Whether there is time to fit them on everything, of which one may go beyond."""
         seconds = [runner.last(len(self.train)) for runner in team]
         return sum(seconds) - max(seconds) <= self.clock.left() + _OVER * self.clock.seconds
+
+
+def _by_error(runners: list[_Runner]) -> list[_Runner]:
+    return sorted(runners, key=lambda runner: runner.error)
+
+
+def _first_fits(teams: list[list[_Runner]], train: Panel, horizon: int) -> dict[str, Fitted]:
+    """Those that can be fitted of the first team in which one can, by their texts."""
+    errors = []
+    for team in teams:
+        begun = {runner.text: runner.begun for runner in team if runner.begun is not None}
+        try:
+            return of.fit_those_that_can({runner.text: runner.recipe for runner in team}, train, horizon, begun)
+        except (FitError, DataError) as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _chosen(scored: list[_Runner], contest: _Contest) -> tuple[list[_Runner], Floats, str]:

@@ -14,7 +14,7 @@ from forecastkit.data.panel import Floats, Ints, Panel
 from forecastkit.errors import ConfigError, DataError, FitError, closest
 from forecastkit.forecaster import Fitted, Forecaster, State
 from forecastkit.models import _members as of
-from forecastkit.models._weights import before, equal, inverse, past_errors, room, stacked
+from forecastkit.models._weights import among, before, equal, inverse, past_errors, room, stacked
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,8 @@ class EnsembleFitted(of.MembersFitted):
 
         `panel` is all that members learn from, older periods too: unlike `update`, nothing is joined to it.
         """
+        if self.texts != self.recipe.members:  # who was left out may fit now, and has no weight to go on from
+            return self.recipe.fit(panel, horizon=horizon)
         settled = self.recipe._settled(panel, horizon)
         newer = self._newer(panel, settled)
         sums = self.taught * self.weights + sum(newer, np.zeros(len(self.weights)))
@@ -93,7 +95,7 @@ class Ensemble(of.MembersForecaster):
     Members are fitted once before the past windows, move through them with newer demand and nothing estimated again,
     and are then fitted on everything, those that can from what they have. So the ensemble costs at most two fits of
     each. A refit, as from window to window of a backtest, learns weights from what came since. A series that is too
-    short for a member is forecast by the others.
+    short for a member is forecast by the others, and a member that can't be fitted at all is left out.
 
     members: texts as of `-m`, such as "gru:hidden=32".
     combination: mean, median, inverse_error or stacking.
@@ -169,16 +171,17 @@ class Ensemble(of.MembersForecaster):
         self, train: Panel, horizon: int, begun: tuple[Fitted, ...], weighed: tuple[Floats, int]
     ) -> EnsembleFitted:
         """Members fitted on all of `train`, from those `begun` where that is quicker; weights and their windows."""
-        own = self.members_recipes()
-        starts = [old if recipe.warm else None for recipe, old in zip(own, begun or [None] * len(own), strict=True)]
-        members = tuple(of.fit_where_long_enough(r, train, horizon, old) for r, old in zip(own, starts, strict=True))
+        own = dict(zip(self.members, self.members_recipes(), strict=True))
+        starts = {text: old for text, old in zip(self.members, begun, strict=False) if own[text].warm}
+        found = of.fit_those_that_can(own, train, horizon, starts)
+        members = tuple(found.values())
         return EnsembleFitted(
             recipe=self,
             history=train,
             failures=of.uncovered(members, train),
-            texts=self.members,
+            texts=tuple(found),
             members=members,
-            weights=weighed[0],
+            weights=among(weighed[0], [k for k, text in enumerate(self.members) if text in found]),
             taught=weighed[1],
         )
 

@@ -147,6 +147,24 @@ def test_a_candidate_that_fails_leaves_the_choice_to_the_others(panel, monkeypat
     assert "historic_mean" not in fitted.shares
 
 
+def test_who_cant_be_fitted_on_everything_gives_way_to_the_others(panel, monkeypatch):
+    whole, longest = HistoricMean._fit, int(panel.lengths.max())
+
+    def failing(self, train, horizon):
+        if train.lengths.max() == longest:
+            raise FitError("not today", model="historic_mean")
+        return whole(self, train, horizon)
+
+    monkeypatch.setattr(HistoricMean, "_fit", failing)
+    alone = Auto(candidates=("historic_mean", "naive")).fit(panel, horizon=H)
+    assert alone.shares == {"naive": 1.0}
+    assert "could not be fitted" in alone.reason
+    monkeypatch.setattr(auto, "_WORTH", 2.0)
+    team = Auto(candidates=(WEEKLY, "historic_mean", "seasonal_naive")).fit(panel, horizon=H)
+    assert set(team.shares) == {WEEKLY, "seasonal_naive"}
+    assert sum(team.shares.values()) == pytest.approx(1)
+
+
 def test_series_too_short_for_a_past_window_are_forecast_all_the_same(panel):
     fitted = Auto(candidates=("seasonal_naive", "naive")).fit(panel.tail(8), horizon=H)
     assert "no series is long enough" in fitted.reason

@@ -9,7 +9,7 @@ import pytest
 
 import forecastkit as fk
 from forecastkit.data.synthetic import retail
-from forecastkit.errors import ConfigError, DataError
+from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError
 from forecastkit.models._members import fit_where_long_enough
 from forecastkit.models._weights import inverse, past_errors, stacked
 from forecastkit.models.ensemble import Ensemble, EnsembleFitted
@@ -191,6 +191,36 @@ def test_a_member_that_fails_on_a_past_window_does_not_cost_the_fit(panel, monke
 
     monkeypatch.setattr(HistoricMean, "_fit", failing)
     np.testing.assert_allclose(list(Ensemble(members=MEMBERS).fit(panel, horizon=H).shares.values()), 1 / 3)
+
+
+def failing(*_, **__):
+    raise FitError("not today", model="historic_mean")
+
+
+def test_a_member_that_cant_be_fitted_at_all_is_left_out_and_comes_back_when_it_can(panel, monkeypatch):
+    recipe = Ensemble(members=MEMBERS)
+    with monkeypatch.context() as patch:
+        patch.setattr(HistoricMean, "_fit", failing)
+        fitted = recipe.fit(panel.cut(panel.lengths - H), horizon=H)
+    assert fitted.shares == {text: pytest.approx(1 / 2) for text in MEMBERS[:2]}
+    again = fitted.refit(panel, horizon=H)
+    np.testing.assert_array_equal(again.weights, recipe.fit(panel, horizon=H).weights)
+
+
+def test_series_too_short_for_the_trees_are_forecast_by_the_other_members(panel):
+    short = panel.take(range(3)).tail(5)
+    with pytest.raises(SeriesTooShortError):
+        fk.create("boosted").fit(short, horizon=H)
+    fitted = Ensemble(members=("boosted", "naive", "historic_mean")).fit(short, horizon=H)
+    assert set(fitted.shares) == {"naive", "historic_mean"}
+    assert np.isfinite(fitted.predict(H).mean).all()
+
+
+def test_where_no_member_can_be_fitted_the_first_one_says_why(panel, monkeypatch):
+    monkeypatch.setattr(HistoricMean, "_fit", failing)
+    monkeypatch.setattr(SeasonalNaive, "_fit", failing)
+    with pytest.raises(FitError, match="not today"):
+        Ensemble(members=("historic_mean", "seasonal_naive")).fit(panel, horizon=H)
 
 
 def test_traits_are_those_of_the_members():
