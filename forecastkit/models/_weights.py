@@ -67,9 +67,19 @@ def in_all(errors: NDArray[Any]) -> Floats:
     return flat[:, ~np.isnan(flat).any(axis=0)]
 
 
-def past_errors(members: Sequence[Fitted], panel: Panel, horizon: int, windows: int) -> list[Floats]:
-    """Errors [K, E] on each of the last `windows` of `panel` that all members have; see `moving_errors`."""
+def past_errors(
+    members: Sequence[Fitted], panel: Panel, horizon: int, windows: int, seen: int | None = None
+) -> list[Floats]:
+    """Errors [K, E] on each of the last `windows` of `panel` that all members have; see `moving_errors`.
+
+    Periods up to the number `seen`, which the members were fitted on, don't count.
+    """
+    if not windows:
+        return []
     all_of_them = np.stack([moving_errors(member, panel, horizon, windows) for member in members])  # [K, W, N, H]
+    if seen is not None:
+        back = np.arange(windows * horizon)[::-1].reshape(windows, 1, horizon)
+        all_of_them[:, panel.ends[:, None] - back <= seen] = np.nan
     found = [in_all(all_of_them[:, window]) for window in range(windows)]
     return [errors for errors in found if errors.shape[1]]
 
@@ -105,6 +115,16 @@ def _actual(panel: Panel, ends: Ints, horizon: int) -> Floats:
     """Demand of the `horizon` periods after the first `ends` of each series, NaN where none was seen; [N, H]."""
     rows = ranges(panel.offsets[:-1] + ends, np.full(len(ends), horizon))
     return baseline.demand(panel)[rows].reshape(-1, horizon)
+
+
+def going_on(panel: Panel, horizon: int) -> Ints:
+    """The series that had not ended `horizon` periods before the last one did."""
+    return np.flatnonzero(panel.ends > panel.ends.max() - horizon)
+
+
+def common_end(panel: Panel, horizon: int) -> int:
+    """The number of the last period that all series have which go on."""
+    return int(panel.ends[going_on(panel, horizon)].min())
 
 
 def room(train: Panel, horizon: int, windows: int, needed: int) -> tuple[int, Ints]:

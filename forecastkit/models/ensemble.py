@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, final
+from typing import Any, ClassVar, NamedTuple, Self, final
 
 import numpy as np
 
@@ -14,12 +14,21 @@ from forecastkit.data.panel import Floats, Ints, Panel
 from forecastkit.errors import ConfigError, DataError, FitError, closest
 from forecastkit.forecaster import Fitted, Forecaster, State
 from forecastkit.models import _members as of
-from forecastkit.models._weights import among, before, equal, inverse, past_errors, room, stacked
+from forecastkit.models._weights import among, before, common_end, equal, going_on, inverse, past_errors, room, stacked
 
 logger = logging.getLogger(__name__)
 
 PLAIN = ("mean", "median")  # they look at no past
+_KEPT = ("taught", "learned", "seen")  # on disk
 COMBINATIONS = (*PLAIN, "inverse_error", "stacking")
+
+
+class Lessons(NamedTuple):
+    """Weights [K], how many past windows they are the mean of, and the number of the period where these end."""
+
+    weights: Floats
+    taught: int
+    learned: int
 
 
 @final
@@ -27,10 +36,13 @@ COMBINATIONS = (*PLAIN, "inverse_error", "stacking")
 class EnsembleFitted(of.MembersFitted):
     """The fitted members and the weight of each, in the mean and in every quantile.
 
-    taught: past windows whose weights these are the mean of.
+    taught: past windows whose weights these are the mean of · learned: number of the period where the last of them
+    ends · seen: of the last period that members were fitted on.
     """
 
     taught: int = 0
+    learned: int = 0
+    seen: int = 0
 
     @property
     def choice(self) -> str:
@@ -52,22 +64,33 @@ class EnsembleFitted(of.MembersFitted):
         if self.texts != self.recipe.members:  # who was left out may fit now, and has no weight to go on from
             return self.recipe.fit(panel, horizon=horizon)
         settled = self.recipe._settled(panel, horizon)
-        newer = self._newer(panel, settled)
-        sums = self.taught * self.weights + sum(newer, np.zeros(len(self.weights)))
-        taught = self.taught + len(newer)
-        found: Fitted = self.recipe.fitted_from(
-            panel, settled, self.members, (sums / taught if taught else self.weights, taught)
-        )
+        found: Fitted = self.recipe.fitted_from(panel, settled, self.members, self._lessons(panel, settled))
         return found
 
-    def _newer(self, panel: Panel, horizon: int) -> list[Floats]:
-        """Weights of each whole window after this history, of the newest ones if there are many."""
+    def _lessons(self, panel: Panel, horizon: int) -> Lessons:
+        """What this has learned, and each whole window after that, the newest ones if there are many.
+
+        A window may begin in what members were fitted on, where refits are less than a horizon apart; only what came
+        since counts in it.
+        """
+        had = Lessons(self.weights, self.taught, self.learned)
         common = self._known_to_all(panel)
         if self.recipe.combination in PLAIN or not len(common):
-            return []
-        part = panel.take(common)
-        since = int((part.ends - self.history.ends[of.places(part, self.history)]).min()) // horizon
-        return self.recipe.weights_on(self.members, part, horizon, min(max(since, 0), self.recipe.windows))
+            return had
+        try:
+            part = panel.take(common).recoded(self.history)  # the members' codes, for the covariates of past windows
+        except DataError as error:
+            logger.info("%s: newer periods teach no weights: %s", self.recipe.name, error)
+            return had
+        part = part.take(going_on(part, horizon))
+        end = common_end(part, horizon)
+        most = min(self.recipe.windows, int(part.lengths.min() - 1) // horizon)
+        windows = min(max((end - self.learned) // horizon, 0), most)
+        newer = self.recipe.weights_on(self.members, part, horizon, windows, self.seen)
+        if not newer:
+            return had
+        taught = self.taught + len(newer)
+        return Lessons((self.taught * self.weights + np.sum(newer, axis=0)) / taught, taught, end)
 
     def _known_to_all(self, panel: Panel) -> Ints:
         """The series of `panel` that every member was fitted on."""
@@ -76,11 +99,11 @@ class EnsembleFitted(of.MembersFitted):
 
     def state(self) -> State:
         state = super().state()
-        return State(state.arrays, {**state.values, "taught": self.taught})
+        return State(state.arrays, {**state.values, **{name: getattr(self, name) for name in _KEPT}})
 
     @classmethod
     def from_state(cls, state: State, **common: Any) -> Self:
-        return super().from_state(state, taught=state.values["taught"], **common)
+        return super().from_state(state, **{name: state.values[name] for name in _KEPT}, **common)
 
 
 @final
@@ -143,7 +166,7 @@ class Ensemble(of.MembersForecaster):
         if self.combination not in PLAIN and not found:
             logger.info("%s: no past window says anything of the weights, they are equal", self.name)
         weights = np.mean(found, axis=0) if found else equal(len(self.members))
-        return self.fitted_from(train, horizon, begun, (weights, len(found)))
+        return self.fitted_from(train, horizon, begun, Lessons(weights, len(found), common_end(train, horizon)))
 
     def _begun(self, train: Panel, horizon: int) -> tuple[tuple[Fitted, ...], list[Floats]]:
         """Members fitted once, before the past windows, and the weights that each of these windows finds."""
@@ -158,19 +181,19 @@ class Ensemble(of.MembersForecaster):
             return (), []
         return begun, self.weights_on(begun, train.take(kept), horizon, windows)
 
-    def weights_on(self, begun: tuple[Fitted, ...], panel: Panel, horizon: int, windows: int) -> list[Floats]:
-        """The weights that each of the last `windows` of `panel` finds for members fitted before them; [K] each."""
+    def weights_on(
+        self, begun: tuple[Fitted, ...], panel: Panel, horizon: int, windows: int, seen: int | None = None
+    ) -> list[Floats]:
+        """The weights that each of the last `windows` of `panel` finds, [K] each, by what members have not `seen`."""
         found = stacked if self.combination == "stacking" else inverse
         try:
-            return [found(errors) for errors in past_errors(begun, panel, horizon, windows)]
+            return [found(errors) for errors in past_errors(begun, panel, horizon, windows, seen)]
         except (FitError, DataError) as error:
             logger.info("%s: past windows teach no weights: %s", self.name, error)
             return []
 
-    def fitted_from(
-        self, train: Panel, horizon: int, begun: tuple[Fitted, ...], weighed: tuple[Floats, int]
-    ) -> EnsembleFitted:
-        """Members fitted on all of `train`, from those `begun` where that is quicker; weights and their windows."""
+    def fitted_from(self, train: Panel, horizon: int, begun: tuple[Fitted, ...], lessons: Lessons) -> EnsembleFitted:
+        """Members fitted on all of `train`, from those `begun` where that is quicker, and what weights have learned."""
         own = dict(zip(self.members, self.members_recipes(), strict=True))
         starts = {text: old for text, old in zip(self.members, begun, strict=False) if own[text].warm}
         found = of.fit_those_that_can(own, train, horizon, starts)
@@ -181,8 +204,10 @@ class Ensemble(of.MembersForecaster):
             failures=of.uncovered(members, train),
             texts=tuple(found),
             members=members,
-            weights=among(weighed[0], [k for k, text in enumerate(self.members) if text in found]),
-            taught=weighed[1],
+            weights=among(lessons.weights, [k for k, text in enumerate(self.members) if text in found]),
+            taught=lessons.taught,
+            learned=lessons.learned,
+            seen=int(train.ends.max()),
         )
 
     @classmethod

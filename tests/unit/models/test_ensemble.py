@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import forecastkit as fk
@@ -127,6 +128,50 @@ def test_a_refit_adds_the_lessons_of_the_windows_since(panel):
     for back in (H, 3 * H):  # nothing new, and less than was known
         same = early.refit(panel.cut(panel.lengths - back), horizon=H)
         np.testing.assert_array_equal(same.weights, early.weights)
+
+
+def test_refits_less_than_a_horizon_apart_learn_together_from_what_no_member_has_seen(panel, tmp_path):
+    ends = [panel.cut(panel.lengths - back) for back in (2 * H, H)]
+    first = Ensemble(members=MEMBERS).fit(ends[0], horizon=2 * H)
+    second = first.refit(ends[1], horizon=2 * H)
+    np.testing.assert_array_equal(second.weights, first.weights)
+    second.save(tmp_path / "m")
+    third = fk.load(tmp_path / "m").refit(panel, horizon=2 * H)
+    assert (first.taught, second.taught, third.taught) == (2, 2, 3)
+    (whole,) = past_errors(second.members, panel, 2 * H, 1)
+    unseen = whole.reshape(len(MEMBERS), len(panel), 2 * H)[..., H:].reshape(len(MEMBERS), -1)
+    np.testing.assert_allclose(third.weights, (2 * first.weights + stacked(unseen)) / 3)
+    np.testing.assert_array_equal(third.refit(panel, horizon=2 * H).weights, third.weights)
+
+
+def test_a_series_that_has_ended_does_not_keep_refits_from_learning(panel):
+    ended = panel.cut(panel.lengths - np.where(np.arange(len(panel)) == 0, 3 * H, 0))
+    early = Ensemble(members=MEMBERS).fit(
+        ended.cut(ended.lengths - np.where(ended.ends == panel.ends, H, 0)), horizon=H
+    )
+    assert (early.taught, early.refit(ended, horizon=H).taught) == (2, 3)
+
+
+def test_a_refit_reads_texts_as_its_members_learned_them():
+    rng = np.random.default_rng(0)
+    ids, day = np.repeat(["a", "b", "c"], 90), np.tile(np.arange(90), 3)
+    sale = rng.random(270) < 0.4
+    table = pd.DataFrame(
+        {
+            "unique_id": ids,
+            "ds": np.datetime64("2024-01-01") + day,
+            "y": 10 + 20 * sale + rng.random(270),
+            "offer": np.where(sale, "sale", "none"),
+        }
+    )
+    other = table[table["unique_id"] == "a"].assign(unique_id="z", offer="basket")  # comes before none and sale
+    panel = fk.Panel.from_frame(table, known=["offer"])
+    wider = fk.Panel.from_frame(pd.concat([table, other]), known=["offer"])
+    recipe = Ensemble(members=("sarima:order=(1,0,0),seasonal_order=(0,0,0)", "seasonal_naive"), windows=1)
+    early = recipe.fit(panel.cut(panel.lengths - H), horizon=H)
+    np.testing.assert_allclose(early.refit(wider, horizon=H).weights, early.refit(panel, horizon=H).weights)
+    other_columns = replace(panel.bare(), available=None)
+    assert early._lessons(other_columns, H).taught == early.taught
 
 
 def test_weights_look_at_nothing_after_the_end_of_training(panel):
