@@ -226,21 +226,36 @@ class LocalForecaster(Forecaster):
             raise FitError(f"the forecast runs off to {mean[np.argmax(np.abs(mean))]:.3g}")
 
 
+def fit_spread(
+    recipe: Forecaster,
+    train: Panel,
+    jobs: int,
+    *,
+    horizon: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Fitted:
+    """`recipe.fit(train, horizon=horizon)`, in `jobs` processes where it goes series by series and has no threads."""
+    if isinstance(recipe, LocalForecaster) and jobs > 1 and not recipe.threaded:
+        return fit_in_processes(recipe, train, jobs, horizon=horizon, progress=progress)
+    return recipe.fit(train, horizon=horizon)
+
+
 def fit_in_processes(
     recipe: LocalForecaster,
     train: Panel,
     jobs: int,
     *,
+    horizon: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> LocalFitted:
-    """`recipe.fit(train)` with the series spread over `jobs` processes; the numbers are the same.
+    """`recipe.fit(train, horizon=horizon)` with the series spread over `jobs` processes; the numbers are the same.
 
     `progress` is called with (done, total, what) as pieces of the panel are finished.
     """
     size = max(1, -(-len(train) // (8 * jobs)))
     pieces = [(k, train.take(np.arange(k, min(k + size, len(train))))) for k in range(0, len(train), size)]
     fits: dict[int, LocalFitted] = {}
-    for first, fitted in execution.run(partial(_fit_piece, recipe), pieces, jobs=jobs):
+    for first, fitted in execution.run(partial(_fit_piece, recipe, horizon), pieces, jobs=jobs):
         fits[first] = fitted
         if progress is not None:
             progress(len(fits), len(pieces), recipe.name)
@@ -254,9 +269,9 @@ def _unpadded(row: Floats) -> Floats:
     return row[: np.flatnonzero(~np.isnan(row)).max(initial=-1) + 1]
 
 
-def _fit_piece(recipe: LocalForecaster, piece: tuple[int, Panel]) -> tuple[int, LocalFitted]:
+def _fit_piece(recipe: LocalForecaster, horizon: int | None, piece: tuple[int, Panel]) -> tuple[int, LocalFitted]:
     first, panel = piece
-    fitted = recipe.fit(panel)
+    fitted = recipe.fit(panel, horizon=horizon)
     assert isinstance(fitted, LocalFitted)  # what local recipes make
     return first, fitted
 

@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from forecastkit import baseline, models, recipes
+from forecastkit import baseline, execution, models, recipes
 from forecastkit.data.panel import Floats, Ints, Panel
 from forecastkit.errors import ConfigError, DataError, FitError
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State
+from forecastkit.local import fit_spread
 
 logger = logging.getLogger(__name__)
 
@@ -149,11 +150,13 @@ def uncovered(members: Sequence[Fitted], history: Panel) -> dict[str, str]:
 def fit_where_long_enough(recipe: Forecaster, train: Panel, horizon: int, begun: Fitted | None = None) -> Fitted:
     """`recipe` on those series of `train` that are long enough for it; the error of the first one where none is.
 
-    What is `begun` is gone on with.
+    What is `begun` is gone on with. A model that goes series by series is spread over the processes that there are.
     """
     kept = np.flatnonzero(train.lengths >= recipe.needs(train))
     part = train.take(kept) if 0 < len(kept) < len(train) else train
-    return recipe.fit(part, horizon=horizon) if begun is None else begun.refit(part, horizon=horizon)
+    if begun is not None:
+        return begun.refit(part, horizon=horizon)
+    return fit_spread(recipe, part, execution.processes(), horizon=horizon, progress=execution.report)
 
 
 def fit_those_that_can(

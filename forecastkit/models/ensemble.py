@@ -175,7 +175,8 @@ class Ensemble(of.MembersForecaster):
         if not len(kept):
             return (), []
         try:
-            begun = tuple(r.fit(before(train, kept, windows * horizon), horizon=horizon) for r in own)
+            earlier = before(train, kept, windows * horizon)
+            begun = tuple(of.fit_where_long_enough(recipe, earlier, horizon) for recipe in own)
         except (FitError, DataError) as error:
             logger.info("%s: a member can't be fitted on the past: %s", self.name, error)
             return (), []

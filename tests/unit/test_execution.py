@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -77,3 +80,16 @@ def test_the_machine_is_described() -> None:
     facts = execution.machine()
     assert facts["cores"] >= 1
     assert facts["processor"]
+
+
+def test_the_cpu_of_processes_that_a_piece_of_work_started_counts_as_its_own() -> None:
+    own = time.process_time()
+    with execution.measured() as usage:
+        subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
+    assert usage.cpu_s > time.process_time() - own
+
+
+def test_processes_are_started_only_for_who_asked() -> None:
+    assert execution.processes() == 1
+    with execution.use_threads(3):
+        assert execution.processes() == 3

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 import forecastkit as fk
+from forecastkit import local
 from forecastkit.data.synthetic import retail
 from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError
+from forecastkit.execution import use_threads
 from forecastkit.models._members import fit_where_long_enough
 from forecastkit.models._weights import inverse, past_errors, stacked
 from forecastkit.models.ensemble import Ensemble, EnsembleFitted
@@ -266,6 +268,25 @@ def test_where_no_member_can_be_fitted_the_first_one_says_why(panel, monkeypatch
     monkeypatch.setattr(SeasonalNaive, "_fit", failing)
     with pytest.raises(FitError, match="not today"):
         Ensemble(members=("historic_mean", "seasonal_naive")).fit(panel, horizon=H)
+
+
+def test_members_that_go_series_by_series_are_spread_over_processes_where_asked_for(panel, monkeypatch):
+    spread = []
+    whole = local.fit_in_processes
+
+    def telling(recipe, train, jobs, **how):
+        spread.append((recipe.name, jobs))
+        return whole(recipe, train, jobs, **how)
+
+    monkeypatch.setattr(local, "fit_in_processes", telling)
+    recipe = Ensemble(members=("theta", "naive"))
+    plain = recipe.fit(panel, horizon=H).predict(H, levels=(0.1,))
+    assert spread == []
+    with use_threads(2):
+        found = recipe.fit(panel, horizon=H).predict(H, levels=(0.1,))
+    assert spread == [("theta", 2)] * 2  # before the past windows, and on everything
+    np.testing.assert_array_equal(found.mean, plain.mean)
+    np.testing.assert_array_equal(found.quantiles, plain.quantiles)
 
 
 def test_traits_are_those_of_the_members():
