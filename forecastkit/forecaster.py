@@ -10,6 +10,7 @@ A model's author writes `_fit` and `_predict` on arrays; the checks that all mod
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -363,6 +364,12 @@ class Fitted(ABC):
     def state(self) -> State:
         """What must be kept on disk besides recipe and history."""
         return State()
+
+    @property
+    def size_mb(self) -> float:
+        """Of what was estimated, without recipe and history."""
+        state = self.state()
+        return (sum(array.nbytes for array in state.arrays.values()) + len(json.dumps(state.values))) / 1e6
 
     @classmethod
     def from_state(cls, state: State, **common: Any) -> Self:

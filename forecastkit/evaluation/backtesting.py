@@ -337,10 +337,7 @@ class _Attempt:
     @property
     def size_mb(self) -> float:
         """Of what was estimated, without recipe and history; 0 where nothing could be."""
-        if self.fitted is None:
-            return 0.0
-        state = self.fitted.state()
-        return (sum(a.nbytes for a in state.arrays.values()) + len(json.dumps(state.values))) / 1e6
+        return self.fitted.size_mb if self.fitted is not None else 0.0
 
     def p95_ms(self, steps: int) -> float:
         """Of a call for one series, by the harness of `bench latency`; NaN where no model is."""

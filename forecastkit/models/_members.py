@@ -74,6 +74,11 @@ class MembersFitted(Fitted):
         members = tuple(moved(member, history) for member in self.members)
         return replace(self, history=history, members=members, failures=uncovered(members, history))
 
+    @property
+    def size_mb(self) -> float:
+        """Of the members and their weights; the histories that stand among their arrays on disk are not learned."""
+        return self.weights.nbytes / 1e6 + sum(member.size_mb for member in self.members)
+
     def state(self) -> State:
         arrays, values = {"weights": self.weights}, []
         for k, member in enumerate(self.members):

@@ -289,6 +289,14 @@ def test_members_that_go_series_by_series_are_spread_over_processes_where_asked_
     np.testing.assert_array_equal(found.quantiles, plain.quantiles)
 
 
+def test_the_size_of_an_ensemble_is_that_of_what_its_members_learned(panel):
+    fitted = Ensemble(members=("theta", "naive"), combination="mean").fit(panel, horizon=H)
+    parts = [fk.create(m).fit(panel, horizon=H).size_mb for m in ("theta", "naive")]
+    assert fitted.size_mb == pytest.approx(sum(parts) + 16e-6)
+    costs = fk.backtest(panel, [fitted.recipe], horizon=H, windows=1).timings
+    assert costs["size_mb"].max() < panel.values.nbytes / 1e6
+
+
 def test_traits_are_those_of_the_members():
     local = Ensemble(members=("seasonal_naive", "theta"))
     assert not local.pooled
