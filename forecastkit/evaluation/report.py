@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from forecastkit.data.io import write_atomic
+from forecastkit.data.io import check_writable, write_atomic
 from forecastkit.data.panel import Floats
 from forecastkit.errors import ConfigError, MissingExtraError, closest
 from forecastkit.evaluation import comparison, conformal, records, scores
@@ -331,14 +332,16 @@ class Report:
 
     def to_html(self, file: str | Path | None = None) -> str:
         """The whole report as one page that needs nothing else; also written to `file`. Needs the extra `report`."""
-        try:
-            from forecastkit.evaluation import page
-        except ImportError as error:
-            raise MissingExtraError("the HTML report", "report") from error
-        text = page.render(self)
+        text: str = _page().render(self)
         if file is not None:
             write_atomic(Path(file), lambda out: out.write(text.encode()))
         return text
+
+    @staticmethod
+    def check_html(file: str | Path) -> None:
+        """Raise `MissingExtraError` or `StoreError` where `to_html(file)` would, ahead of long work."""
+        _page()
+        check_writable(Path(file))
 
     def summary(self) -> dict[str, Any]:
         """Everything that `forecastkit backtest --json` prints, as plain values; what has no value is None."""
@@ -354,6 +357,15 @@ class Report:
             "machine": self.head["machine"],
             "versions": self.head["versions"],
         }
+
+
+def _page() -> ModuleType:
+    """The module that makes pages, which needs the extra."""
+    try:
+        from forecastkit.evaluation import page
+    except ImportError as error:
+        raise MissingExtraError("the HTML report", "report") from error
+    return page
 
 
 def _front(board: pd.DataFrame) -> Flags:

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from forecastkit.cli import COMMANDS, root
+from forecastkit.errors import StoreError
 
 Command = Callable[..., "object"]
 SMALL = ("--horizon", "7", "-m", "naive", "-m", "seasonal_naive")
@@ -430,6 +432,64 @@ def test_a_model_whose_inputs_can_not_be_told_is_refused_before_anything_runs(co
     assert done.code == 2
     assert "did you mean 'naive'" in done.err
     assert not list(demand.parent.glob(".forecastkit/backtests/*"))
+
+
+def test_a_page_that_can_not_be_written_is_refused_before_anything_runs(command, demand: Path) -> None:
+    pytest.importorskip("matplotlib")
+    Path("file").write_text("in the way")
+    for page in ("file/page.html", "."):
+        done = command("backtest", demand, *SMALL, "--html", page)
+        assert (done.code, done.out) == (6, "")
+        assert not list(demand.parent.glob(".forecastkit/backtests/*"))
+    assert command("backtest", demand, *SMALL, "--html", "pages/page.html").code == 0
+    assert [file.name for file in Path("pages").iterdir()] == ["page.html"]
+
+
+def test_a_page_without_its_extra_is_refused_before_anything_runs(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "forecastkit.evaluation.page", None)
+    monkeypatch.delattr("forecastkit.evaluation.page", raising=False)
+    done = command("backtest", demand, *SMALL, "--html", "page.html")
+    assert (done.code, done.out) == (4, "")
+    assert not list(demand.parent.glob(".forecastkit/backtests/*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "step"),
+    [
+        (("--importance", "best"), "forecastkit.evaluation.explaining.explain"),
+        (("--html", "page.html"), "forecastkit.evaluation.report.Report.to_html"),
+    ],
+)
+def test_what_goes_wrong_beside_the_results_costs_no_results(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], step: str
+) -> None:
+    pytest.importorskip("matplotlib")
+
+    def broken(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(step, broken)
+    done = command("backtest", demand, *SMALL, *flags)
+    assert done.code == 6
+    assert "seasonal_naive" in done.out
+    assert done.err.endswith("error: the disk is full\n")
+    (folder,) = demand.parent.glob(".forecastkit/backtests/*")
+    assert f"forecastkit report {folder}" in done.err
+    assert command("report", folder).out == done.out
+
+
+def test_ctrl_c_while_inputs_are_looked_at_says_where_the_results_are(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("forecastkit.evaluation.explaining.explain", interrupted)
+    done = command("backtest", demand, *SMALL, "--importance", "best", "-o", "run")
+    assert done.code == 130
+    assert "kept in run: the same command with --resume" in done.err
 
 
 def test_explain_shows_the_price_effect_with_its_error_and_the_worth_of_inputs(command, demand: Path) -> None:
