@@ -508,6 +508,19 @@ def test_explain_shows_the_price_effect_with_its_error_and_the_worth_of_inputs(c
     assert "--future FILE" in shown.err
 
 
+def test_explain_scores_no_periods_that_the_model_was_fitted_on(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    frame[frame["ds"] < "2024-03-26"].to_csv("early.csv", index=False)
+    assert command("fit", "early.csv", "-m", "seasonal_naive", "-o", "model").code == 0
+    done = command("explain", "model", "--actual", demand)
+    assert (done.code, done.out) == (3, "")
+    assert "has 5 of 7 periods after 2024-03-25" in done.err
+    assert "--horizon 5" in done.err
+    assert command("explain", "model", "--actual", demand, "--horizon", "5").code == 0
+    none = command("explain", "model", "--actual", "early.csv", "--horizon", "5")
+    assert (none.code, "has 0 of 5 periods" in none.err) == (3, True)
+
+
 def test_explain_says_of_a_model_that_is_silent_what_to_ask_instead(command, demand: Path) -> None:
     assert command("fit", demand, "-m", "naive", "-o", "model").code == 0
     done = command("explain", "model")
