@@ -104,7 +104,7 @@ def _line(estimate: float, error: float) -> list[float]:
 
 def _plain(one: Explanation) -> Mapping[str, Any]:
     """The same as JSON has it."""
-    from forecastkit.evaluation.report import plain
+    from forecastkit.evaluation.records import plain
 
     pairs = {
         name: dict(zip(("estimate", "std_error"), map(plain, pair), strict=True))

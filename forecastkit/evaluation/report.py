@@ -21,7 +21,7 @@ from forecastkit.errors import ConfigError, MissingExtraError, closest
 from forecastkit.evaluation import comparison, conformal, records, scores
 from forecastkit.evaluation.comparison import Comparison, Flags
 from forecastkit.evaluation.conformal import Conformal
-from forecastkit.evaluation.records import Part
+from forecastkit.evaluation.records import Part, plain
 from forecastkit.evaluation.scores import SCORES
 from forecastkit.forecaster import Explanation
 
@@ -304,8 +304,10 @@ class Report:
         """
         import pandas as pd
 
+        numbers = dict.fromkeys(IMPORTANCE[2:], float)  # NaN stands there as null
         found = [
-            pd.DataFrame(why["importance"]).assign(model=model) for model, why in records.read_why(self.folder).items()
+            pd.DataFrame(why["importance"]).astype(numbers).assign(model=model)
+            for model, why in records.read_why(self.folder).items()
         ]
         columns = ["model", *IMPORTANCE]
         return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
@@ -315,8 +317,9 @@ class Report:
         found = {}
         for model, why in records.read_why(self.folder).items():
             told = dict(why["told"])
-            told["coefficients"] = {name: tuple(pair) for name, pair in told["coefficients"].items()}
-            told["components"] = {name: np.array(part) for name, part in told["components"].items()}
+            pairs = {name: np.array(pair, float).tolist() for name, pair in told["coefficients"].items()}
+            told["coefficients"] = {name: (estimate, error) for name, (estimate, error) in pairs.items()}
+            told["components"] = {name: np.array(part, float) for name, part in told["components"].items()}
             found[model] = Explanation(**told | {"times": np.array(told["times"], "M8[us]")})
         return found
 
@@ -390,8 +393,3 @@ def _with(table: pa.Table, traits: pd.DataFrame) -> pa.Table:
     for key in traits.columns:
         table = table.append_column(key, pa.array(traits[key].reindex(names).to_numpy()[codes]))
     return table
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON has it: None for a number that is not finite."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value
