@@ -236,6 +236,12 @@ def write(folder: Path, part: Part, table: pa.Table) -> None:
     write_atomic(file, lambda out: pq.write_table(table.replace_schema_metadata(about), out))
 
 
+def part(folder: Path, model: str, window: int, chunk: int) -> Part | None:
+    """What one part says about itself; None where it is not there yet."""
+    file = part_file(folder, model, window, chunk)
+    return _about(file, _read(file, pq.read_schema)) if file.exists() else None
+
+
 def parts(folder: Path, model: str) -> Iterator[Part]:
     """What the parts of a model say about themselves, in the order of windows and series; no forecast is read."""
     for file in _files(folder, model):
