@@ -61,7 +61,7 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
         console.say(MEANING)
     elif not any(one.form for one in told):
         console.say("what its inputs are worth needs what came after the fit: --actual DATA")
-    if blind:
+    if blind and fitted.recipe.parted:
         console.say("the parts of its forecast need the covariates of the periods to come: --future FILE")
 
 

@@ -217,6 +217,7 @@ def check_the_parts_of_a_forecast_add_up_to_it(recipe: Forecaster) -> None:
         told = model.explain(name, HORIZON)
         keep(recipe, "an explanation is of the series asked for", told.series == name, told.series)
         if told.components:
+            keep(recipe, "a model whose forecasts have parts says so", recipe.parted, "parted is False")
             total = np.sum(list(told.components.values()), axis=0)  # [H]
             mean = model.predict(HORIZON).mean[1]
             keep_same(recipe, "the parts of a forecast add up to its mean", mean[None], total[None])

@@ -427,6 +427,21 @@ def test_backtest_tells_what_inputs_are_worth_and_how_fast_a_call_is_answered(co
     assert "what its inputs are worth" in again.out
 
 
+def test_latency_that_is_asked_for_too_late_is_said_to_be_missing(
+    command, demand: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert command("backtest", demand, *SMALL, "-o", "run").code == 0
+    more = ("-m", "window_average", "--latency", "--resume")
+    done = command("backtest", demand, *SMALL, *more, "-o", "run", "--json")
+    assert done.code == 0
+    assert "no call is timed of naive, seasonal_naive" in caplog.text
+    timed = {row["model"]: row["p95_ms"] for row in json.loads(done.out)["leaderboard"]}
+    assert (timed["naive"], timed["window_average"] > 0) == (None, True)
+    caplog.clear()
+    command("backtest", demand, "--horizon", "7", *more, "-o", "run")
+    assert "no call is timed" not in caplog.text
+
+
 def test_a_model_whose_inputs_can_not_be_told_is_refused_before_anything_runs(command, demand: Path) -> None:
     done = command("backtest", demand, *SMALL, "--importance", "nave")
     assert done.code == 2
@@ -505,7 +520,13 @@ def test_explain_shows_the_price_effect_with_its_error_and_the_worth_of_inputs(c
     shown = command("explain", "model")
     assert shown.out.startswith("arima on 'bread, rye'")
     assert "std_error" in shown.out
-    assert "--future FILE" in shown.err
+    assert "--future" not in shown.err  # it has no parts that a plan of prices would show
+
+
+def test_explain_asks_for_the_plan_where_a_model_has_parts(command, demand: Path) -> None:
+    pytest.importorskip("prophet")
+    assert command("fit", demand, "-m", "prophet", "--known", "price", "-o", "model").code == 0
+    assert "--future FILE" in command("explain", "model").err
 
 
 def test_explain_scores_no_periods_that_the_model_was_fitted_on(command, demand: Path) -> None:

@@ -89,3 +89,10 @@ def test_a_constant_series_has_inputs_of_no_known_worth(tmp_path: Path) -> None:
     assert report.explanations()["arima"].form == "seasonal naive stands in: constant"
     (why,) = report.folder.glob("why.json")
     assert "NaN" not in why.read_text("utf-8")
+
+
+def test_what_is_told_can_be_looked_for_in_a_list(run, weekly_shop: Panel) -> None:
+    report, recipes = run
+    explain(report, weekly_shop, recipes, ["ets"])
+    first, second = (report.explanations()["ets"] for _ in range(2))
+    assert first in [second, first]
