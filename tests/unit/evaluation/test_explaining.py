@@ -12,6 +12,7 @@ import forecastkit as fk
 from forecastkit import Panel, Report, Run
 from forecastkit.errors import ConfigError, FitError
 from forecastkit.evaluation.explaining import explain
+from forecastkit.forecaster import Explanation
 
 
 @pytest.fixture
@@ -91,8 +92,6 @@ def test_a_constant_series_has_inputs_of_no_known_worth(tmp_path: Path) -> None:
     assert "NaN" not in why.read_text("utf-8")
 
 
-def test_what_is_told_can_be_looked_for_in_a_list(run, weekly_shop: Panel) -> None:
-    report, recipes = run
-    explain(report, weekly_shop, recipes, ["ets"])
-    first, second = (report.explanations()["ets"] for _ in range(2))
+def test_what_is_told_can_be_looked_for_in_a_list() -> None:
+    first, second = (Explanation("a", times=np.arange(2).astype("M8[us]")) for _ in range(2))
     assert first in [second, first]
