@@ -89,7 +89,7 @@ def _header(levels: tuple[float, ...]) -> tuple[pd.Index, Any]:
     return names, names.dtype
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equality of arrays is none of one answer
 class Explanation:
     """What a fitted model itself says of one series; empty where it has nothing to say.
 
@@ -114,6 +114,7 @@ class Forecaster(ABC):
     uses: ClassVar[frozenset[str]] = frozenset()  # of ROLES
     probabilistic: ClassVar[bool] = True  # quantiles of its own?
     pooled: ClassVar[bool] = False  # one model for all series?
+    parted: ClassVar[bool] = False  # does `explain` take its forecasts to pieces?
     handles_gaps: ClassVar[bool] = True
 
     @property

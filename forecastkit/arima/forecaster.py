@@ -161,11 +161,12 @@ class ArimaFitted(Fitted):
 
     def _explain(self, i: int, horizon: int, future: Floats | None) -> Explanation:
         name = self.history.ids[i]
-        if name in self.failures or not self.recipe.compiled:
-            why = "coefficients come with engine='compiled', this model was fitted by statsmodels"
-            return Explanation(
-                name, f"seasonal naive stands in: {self.failures[name]}" if name in self.failures else why
-            )
+        if name in self.failures:
+            return Explanation(name, f"seasonal naive stands in: {self.failures[name]}")
+        if not self.recipe.compiled:
+            return Explanation(name, "coefficients come with engine='compiled', this model was fitted by statsmodels")
+        if (code := int(self.parameters[i, est.REASON])) in est.FAILED:
+            return Explanation(name, f"seasonal naive stands in: {est.REASONS[code]}")
         found = self.summary(name)
         pairs = zip(found.estimates.tolist(), found.errors.tolist(), strict=True)
         return Explanation(name, found.model, dict(zip(found.names, pairs, strict=True)))

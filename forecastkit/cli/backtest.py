@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ import click
 from forecastkit.cli import console, options, report
 from forecastkit.cli.options import Making, Table
 from forecastkit.cli.tracking import Tracking, about, outbox, tracking_options
-from forecastkit.errors import ConfigError, MissingExtraError, closest
+from forecastkit.errors import ConfigError, ForecastkitError, MissingExtraError, closest
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
@@ -152,28 +154,28 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     keeping: Keeping = packs["keeping"]
     folder = Path(keeping.output) if keeping.output else _scratch(panel, entries, plan, levels)
     measuring: Measuring = packs["measuring"]
+    showing: report.Showing = packs["showing"]
     _check_known(measuring.importance, entries)
+    report.check_page(showing)
     if not keeping.output and not keeping.resume:
         records.discard(folder)  # what an interrupted run left and nobody wants to go on with
     work = _work(replace(keeping, output=str(folder)), measuring, data)
     tracking: Tracking = packs["tracking"]
-    showing: report.Showing = packs["showing"]
     with outbox(tracking) as box:
         found = _run(panel, entries, plan, levels, work)
+        unexplained = unwritten = None
         if measuring.importance:
-            explaining.explain(found, panel, entries, measuring.importance)
-        recorded = False
-        try:
-            report.write_page(found, showing)  # first, as it is sent too
-            if tracking.track:
-                box.put(
-                    folder, _record(found, entries, showing.html, tracking.track, about(panel, plan, data, making.seed))
-                )
-            report.show(found, showing)
-            recorded = box.delivered()
-        finally:
-            if recorded and not keeping.output:
-                shutil.rmtree(folder, ignore_errors=True)
+            unexplained = _attempted(lambda: explaining.explain(found, panel, entries, measuring.importance), folder)
+        if showing.html is not None:  # before anything is sent, as it is sent too
+            unwritten = _attempted(lambda: report.write_page(found, showing), folder)
+        if tracking.track:
+            page = showing.html if unwritten is None else None
+            box.put(folder, _record(found, entries, page, tracking.track, about(panel, plan, data, making.seed)))
+        report.show(found, showing)
+        recorded = box.delivered()
+        _raise_first([error for error in (unexplained, unwritten) if error is not None], folder)
+    if recorded and not keeping.output:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sampled(panel: Panel, count: int | None, seed: int) -> Panel:
@@ -224,8 +226,32 @@ def _run(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple
         try:
             return backtest(panel, entries, plan, levels=levels, run=replace(work, progress=progress))
         except KeyboardInterrupt:
-            console.say(f"what was finished is kept in {work.folder}: the same command with --resume goes on")
+            _say_kept(Path(str(work.folder)))
             raise
+
+
+def _say_kept(folder: Path) -> None:
+    console.say(f"what was finished is kept in {folder}: the same command with --resume goes on")
+
+
+def _attempted(step: Callable[[], None], folder: Path) -> ForecastkitError | None:
+    """Do what stands beside the results; what goes wrong waits until these are shown and sent."""
+    try:
+        step()
+    except ForecastkitError as error:
+        return error
+    except KeyboardInterrupt:
+        _say_kept(folder)
+        raise
+    return None
+
+
+def _raise_first(failed: list[ForecastkitError], folder: Path) -> None:
+    if failed:
+        for error in failed[1:]:
+            console.say(f"error: {error}")
+        console.say(f"results are in {folder}; again: forecastkit report {shlex.quote(str(folder))}")
+        raise failed[0]
 
 
 def _record(found: Report, entries: dict[str, Forecaster], page: str | None, name: str, tags: dict[str, Any]) -> Record:

@@ -10,9 +10,11 @@ import click
 from forecastkit.cli import console, options
 from forecastkit.cli.forecast import lay_out_future, read_after
 from forecastkit.cli.report import MEANING, show_importance
+from forecastkit.errors import DataError
 
 if TYPE_CHECKING:
-    from forecastkit.forecaster import Explanation
+    from forecastkit.data.panel import Panel
+    from forecastkit.forecaster import Explanation, Fitted
 
 _COEFFICIENTS = ("coefficient", "estimate", "std_error", "z", "low", "high")
 _Z = 1.96  # standard errors to either side that hold 95 %
@@ -45,8 +47,9 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
     told = [fitted.explain(s, None if blind else steps, future=future) for s in series or fitted.history.ids[:1]]
     worth = None
     if flags["actual"]:
-        panel = fitted.history.extended(read_after(model, fitted, flags["actual"]))
-        worth = importance(fitted, panel, horizon=steps)
+        newer = read_after(model, fitted, flags["actual"])
+        _check_came_after(fitted, newer, steps, flags["actual"])
+        worth = importance(fitted, fitted.history.extended(newer), horizon=steps)
     if as_json:
         inputs = {"importance": console.plain(worth)} if worth is not None else {}
         console.print_json({"model": fitted.recipe.name, "series": [_plain(one) for one in told]} | inputs)
@@ -58,8 +61,25 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
         console.say(MEANING)
     elif not any(one.form for one in told):
         console.say("what its inputs are worth needs what came after the fit: --actual DATA")
-    if blind:
+    if blind and fitted.recipe.parted:
         console.say("the parts of its forecast need the covariates of the periods to come: --future FILE")
+
+
+def _check_came_after(fitted: Fitted, newer: Panel, steps: int, source: str) -> None:
+    """A model is scored on what it was not fitted on: `steps` periods of each series that it knows."""
+    import numpy as np
+
+    ends = dict(zip(fitted.history.ids, fitted.history.ends.tolist(), strict=True))
+    for name, end in zip(newer.ids, newer.ends.tolist(), strict=True):
+        there = max(end - ends.get(name, end - steps), 0)
+        if there < steps:
+            until = newer.calendar.texts(np.array([ends[name]]))[0]
+            ask = f"--horizon {there}, or " if there else ""
+            raise DataError(
+                f"{source}: series {name!r} has {there} of {steps} periods after {until}, where the model's history "
+                f"ends; what it was fitted on tells no worth: {ask}newer data, or leave the series out",
+                series=name,
+            )
 
 
 def _show(model: str, one: Explanation) -> None:
@@ -84,7 +104,7 @@ def _line(estimate: float, error: float) -> list[float]:
 
 def _plain(one: Explanation) -> Mapping[str, Any]:
     """The same as JSON has it."""
-    from forecastkit.evaluation.report import plain
+    from forecastkit.evaluation.records import plain
 
     pairs = {
         name: dict(zip(("estimate", "std_error"), map(plain, pair), strict=True))

@@ -100,6 +100,14 @@ def show(report: Report, showing: Showing) -> None:
             console.say(MEANING)
 
 
+def check_page(showing: Showing) -> None:
+    """Raise before anything is computed what `write_page` would raise after it."""
+    if showing.html is not None:
+        from forecastkit.evaluation.report import Report
+
+        Report.check_html(showing.html)
+
+
 def write_page(report: Report, showing: Showing) -> None:
     """The whole report as one page, where it was asked for."""
     if showing.html is not None:

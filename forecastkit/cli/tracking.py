@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from forecastkit.evaluation.splits import Plan
     from forecastkit.tracking.place import Place
     from forecastkit.tracking.records import Record, Sent
+
+logger = logging.getLogger(__name__)
 
 tracking_option = click.option(
     "--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI", show_envvar=True,
@@ -76,7 +78,11 @@ class Outbox:
         record.write(folder)
         self._record, self._folder = record, folder
         assert self._pool is not None  # nothing is put where nothing is tracked
-        self._sending = self._pool.submit(_sent, folder, self._tracking.tracking)
+        try:
+            self._sending = self._pool.submit(_sent, folder, self._tracking.tracking)
+        except BrokenProcessPool as error:  # it was killed while models ran, for memory as a rule
+            self._sending = Future()
+            self._sending.set_exception(error)
 
     def delivered(self) -> bool:
         """Wait until everything is sent; False when the server is lost, which is said and costs nothing."""
@@ -84,16 +90,26 @@ class Outbox:
             return True
         try:
             sent = self._sending.result()
-        except (StoreError, BrokenProcessPool) as error:
-            uri, folder = self._tracking.tracking, self._folder
-            later = f"forecastkit registry push {folder}{f' --tracking {uri}' if uri else ''}"
-            why = error if isinstance(error, StoreError) else "the process that sends them has ended"
-            console.say(f"not recorded: {why}\nresults are in {folder}; later: {later}")
+        except KeyboardInterrupt:
+            self._say_later("interrupted while they were sent")
+            raise
+        except BrokenProcessPool:
+            self._say_later("the process that sends them has ended")
+            return False
+        except Exception as error:  # whatever happens beside the results costs no results
+            logger.info("sending failed", exc_info=error)
+            self._say_later(str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
             return False
         console.say(f"recorded as run {sent.run} in {self._record.experiment!r}")
         if sent.version is not None and self._record.challenger is not None:
             console.say(f"version {sent.version} of {self._record.challenger.name!r} is challenger")
         return True
+
+    def _say_later(self, why: str) -> None:
+        """Why nothing is recorded yet, where the results are, and the line that sends them."""
+        uri, folder = self._tracking.tracking, self._folder
+        later = shlex.join(["forecastkit", "registry", "push", str(folder), *(["--tracking", uri] if uri else [])])
+        console.say(f"not recorded: {why}\nresults are in {folder}; later: {later}")
 
 
 @contextmanager
@@ -108,7 +124,8 @@ def outbox(tracking: Tracking) -> Iterator[Outbox]:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)  # for the process to inherit
     with execution.beside() as pool:
-        pool.submit(_opened, tracking.tracking, logging.getLogger().level)
+        with suppress(BrokenProcessPool):  # said when there is something to send
+            pool.submit(_opened, tracking.tracking, logging.getLogger().level)
         yield Outbox(tracking, pool)
 
 

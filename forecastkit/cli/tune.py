@@ -207,7 +207,7 @@ def _line(text: str, tuned: Tuned) -> list[Any]:
 def summary(tuned: Tuned) -> dict[str, Any]:
     """What --json prints of one model; what has no number (a recipe that can't be fitted) is None."""
     from forecastkit import recipes
-    from forecastkit.evaluation.report import plain
+    from forecastkit.evaluation.records import plain
 
     return {
         "recipe": recipes.label(tuned.recipe),

@@ -16,8 +16,8 @@ import numpy as np
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError, FitError, closest
 from forecastkit.evaluation import records
-from forecastkit.evaluation.backtesting import fit_what_can_be
-from forecastkit.evaluation.importance import importance
+from forecastkit.evaluation.attempts import fit_what_can_be
+from forecastkit.evaluation.importance import Yardstick, importance
 from forecastkit.evaluation.report import Report
 from forecastkit.evaluation.splits import Plan, windows
 from forecastkit.forecaster import Explanation, Fitted, Forecaster
@@ -37,9 +37,10 @@ class _Scene:
     panel: Panel
     steps: int
     gap: int
+    yardstick: Yardstick
 
     def importance(self) -> pd.DataFrame:
-        return importance(self.fitted, self.panel, horizon=self.steps, gap=self.gap)
+        return importance(self.fitted, self.panel, horizon=self.steps, gap=self.gap, yardstick=self.yardstick)
 
     def explanation(self, series: str) -> Explanation:
         """What the model says of a series itself, and of its forecast in the window."""
@@ -75,12 +76,15 @@ def _scene(panel: Panel, label: str, recipe: Forecaster, plan: Plan) -> _Scene:
     train = panel.until(series[trained], lengths[trained])
     if plan.history is not None:
         train = train.tail(plan.history)
-    fitted, kept = fit_what_can_be(recipe, train, plan)
-    if fitted is None:
+    attempt = fit_what_can_be(recipe, train, plan)
+    if attempt.fitted is None:
         raise FitError("it can't be explained, as it failed on every series of the last window", model=label)
-    asked = np.intersect1d(few, trained[kept])
+    asked = np.intersect1d(few, trained[attempt.kept])
     until = panel.until(series[asked], lengths[asked] + steps)
-    return _Scene(fitted, until if plan.history is None else until.tail(plan.history + steps), steps, plan.gap)
+    yardstick = Yardstick.of(panel.until(series[asked], lengths[asked]), plan.season)  # of all the past, as records has
+    return _Scene(
+        attempt.fitted, until if plan.history is None else until.tail(plan.history + steps), steps, plan.gap, yardstick
+    )
 
 
 def _typical(report: Report, label: str, ids: tuple[str, ...]) -> str:

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from forecastkit.data.io import write_atomic
+from forecastkit.data.io import check_writable, write_atomic
 from forecastkit.data.panel import Floats
 from forecastkit.errors import ConfigError, MissingExtraError, closest
 from forecastkit.evaluation import comparison, conformal, records, scores
 from forecastkit.evaluation.comparison import Comparison, Flags
 from forecastkit.evaluation.conformal import Conformal
-from forecastkit.evaluation.records import Part
+from forecastkit.evaluation.records import Part, plain
 from forecastkit.evaluation.scores import SCORES
 from forecastkit.forecaster import Explanation
 
@@ -303,8 +304,10 @@ class Report:
         """
         import pandas as pd
 
+        numbers = dict.fromkeys(IMPORTANCE[2:], float)  # NaN stands there as null
         found = [
-            pd.DataFrame(why["importance"]).assign(model=model) for model, why in records.read_why(self.folder).items()
+            pd.DataFrame(why["importance"]).astype(numbers).assign(model=model)
+            for model, why in records.read_why(self.folder).items()
         ]
         columns = ["model", *IMPORTANCE]
         return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
@@ -314,8 +317,9 @@ class Report:
         found = {}
         for model, why in records.read_why(self.folder).items():
             told = dict(why["told"])
-            told["coefficients"] = {name: tuple(pair) for name, pair in told["coefficients"].items()}
-            told["components"] = {name: np.array(part) for name, part in told["components"].items()}
+            pairs = {name: np.array(pair, float).tolist() for name, pair in told["coefficients"].items()}
+            told["coefficients"] = {name: (estimate, error) for name, (estimate, error) in pairs.items()}
+            told["components"] = {name: np.array(part, float) for name, part in told["components"].items()}
             found[model] = Explanation(**told | {"times": np.array(told["times"], "M8[us]")})
         return found
 
@@ -331,14 +335,16 @@ class Report:
 
     def to_html(self, file: str | Path | None = None) -> str:
         """The whole report as one page that needs nothing else; also written to `file`. Needs the extra `report`."""
-        try:
-            from forecastkit.evaluation import page
-        except ImportError as error:
-            raise MissingExtraError("the HTML report", "report") from error
-        text = page.render(self)
+        text: str = _page().render(self)
         if file is not None:
             write_atomic(Path(file), lambda out: out.write(text.encode()))
         return text
+
+    @staticmethod
+    def check_html(file: str | Path) -> None:
+        """Raise `MissingExtraError` or `StoreError` where `to_html(file)` would, ahead of long work."""
+        _page()
+        check_writable(Path(file))
 
     def summary(self) -> dict[str, Any]:
         """Everything that `forecastkit backtest --json` prints, as plain values; what has no value is None."""
@@ -354,6 +360,15 @@ class Report:
             "machine": self.head["machine"],
             "versions": self.head["versions"],
         }
+
+
+def _page() -> ModuleType:
+    """The module that makes pages, which needs the extra."""
+    try:
+        from forecastkit.evaluation import page
+    except ImportError as error:
+        raise MissingExtraError("the HTML report", "report") from error
+    return page
 
 
 def _front(board: pd.DataFrame) -> Flags:
@@ -378,8 +393,3 @@ def _with(table: pa.Table, traits: pd.DataFrame) -> pa.Table:
     for key in traits.columns:
         table = table.append_column(key, pa.array(traits[key].reindex(names).to_numpy()[codes]))
     return table
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON has it: None for a number that is not finite."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -115,6 +115,7 @@ class Prophet(LocalForecaster):
 
     name: ClassVar[str] = "prophet"
     uses: ClassVar[frozenset[str]] = frozenset({"known", "available"})
+    parted: ClassVar[bool] = True
 
     growth: str = "linear"
     seasonality_mode: str = "additive"

@@ -517,4 +517,5 @@ class LeavesOutGrowthFitted(TinyFitted):
 class LeavesOutGrowth(Tiny):
     """Says that its forecast is the last season, and keeps quiet about the growth."""
 
+    parted: ClassVar[bool] = True
     fitted_type = LeavesOutGrowthFitted

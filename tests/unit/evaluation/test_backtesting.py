@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import forecastkit as fk
@@ -394,3 +395,10 @@ def test_the_time_of_a_call_is_measured_where_asked_and_no_model_beats_the_front
     board = timed.leaderboard().set_index("model")
     assert board.loc["seasonal_naive", "front"]  # the best one always is
     assert board.loc["seasonal_naive", "cpu_s"] >= 0
+
+
+def test_what_a_run_keeps_is_json_for_everybody(weekly_shop: Panel, tmp_path: Path) -> None:
+    report = fk.backtest(weekly_shop, ["naive"], horizon=7, run=Run(folder=tmp_path / "run"))
+    (first, *_) = sorted((report.folder / "parts").rglob("*.parquet"))
+    assert b"NaN" not in pq.read_schema(first).metadata[b"forecastkit"]
+    assert np.isnan(report.costs()["p95_ms"]).all()

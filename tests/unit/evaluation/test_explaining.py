@@ -12,6 +12,7 @@ import forecastkit as fk
 from forecastkit import Panel, Report, Run
 from forecastkit.errors import ConfigError, FitError
 from forecastkit.evaluation.explaining import explain
+from forecastkit.forecaster import Explanation
 
 
 @pytest.fixture
@@ -68,3 +69,29 @@ def test_a_series_that_ends_before_the_last_window_is_left_out(weekly_shop: Pane
     explain(report, ragged, recipes)
     assert len(report.importance()) > 3
     assert report.explanations()["seasonal_naive"].series != weekly_shop.ids[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"season": 14}, {"history": 30}, {"gap": 2}])
+def test_the_worth_of_inputs_begins_from_the_mase_of_the_leaderboard(weekly_shop: Panel, options: dict) -> None:
+    recipes = {"seasonal_naive": fk.create("seasonal_naive", season=7)}
+    report = fk.backtest(weekly_shop, recipes, horizon=7, **options)
+    explain(report, weekly_shop, recipes)
+    found = report.importance()
+    np.testing.assert_allclose(found["mase"] - found["increase"], report.leaderboard()["mase"].iloc[0], rtol=1e-12)
+
+
+def test_a_constant_series_has_inputs_of_no_known_worth(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=60)
+    panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": days, "y": 5.0}))
+    recipes = {"arima": fk.create("arima")}
+    report = fk.backtest(panel, recipes, horizon=7)
+    explain(report, panel, recipes)
+    assert report.importance()["increase"].isna().all()
+    assert report.explanations()["arima"].form == "seasonal naive stands in: constant"
+    (why,) = report.folder.glob("why.json")
+    assert "NaN" not in why.read_text("utf-8")
+
+
+def test_what_is_told_can_be_looked_for_in_a_list() -> None:
+    first, second = (Explanation("a", times=np.arange(2).astype("M8[us]")) for _ in range(2))
+    assert first in [second, first]
