@@ -37,6 +37,14 @@ def threads() -> int:
     return cores() if wanted is None else wanted
 
 
+def processes() -> int:
+    """Processes that work within a fit may be spread over: what `use_threads` says, else 1.
+
+    Who was not asked starts none: a script may have no guard around its work.
+    """
+    return _threads.get() or 1
+
+
 @contextmanager
 def _set(setting: ContextVar[T], value: T) -> Iterator[None]:
     token = setting.set(value)
@@ -47,7 +55,10 @@ def _set(setting: ContextVar[T], value: T) -> Iterator[None]:
 
 
 def use_threads(count: int | None) -> AbstractContextManager[None]:
-    """Let compiled code in the block use `count` threads. The numbers that it gives don't depend on it."""
+    """Let compiled code in the block use `count` threads, and work that needs them as many processes.
+
+    The numbers that it gives don't depend on it.
+    """
     return _set(_threads, count)
 
 
@@ -113,12 +124,18 @@ def measured() -> Iterator[Usage]:
     """
     usage = Usage()
     _release()
-    before, wall, cpu = _resident_mb(), time.perf_counter(), time.process_time()
+    before, wall, cpu = _resident_mb(), time.perf_counter(), _cpu_s()
     try:
         yield usage
     finally:
-        usage.seconds, usage.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
+        usage.seconds, usage.cpu_s = time.perf_counter() - wall, _cpu_s() - cpu
         usage.peak_mb = max(0.0, peak_mb() - before)
+
+
+def _cpu_s() -> float:
+    """Of this process and of those that it has started and that have ended."""
+    ended = os.times()
+    return time.process_time() + ended.children_user + ended.children_system
 
 
 def _release() -> None:
@@ -216,6 +233,19 @@ def _pool(jobs: int) -> Iterator[Executor]:
             process.terminate()
         raise
     pool.shutdown()
+
+
+@contextmanager
+def beside() -> Iterator[Executor]:
+    """One process for what need not be waited for; at the end what it was given is waited for, at an error it ends."""
+    with _pool(1) as pool:
+        with _uninterrupted():
+            pool.submit(_ready)
+        yield pool
+
+
+def _ready() -> None:
+    """Nothing: a process starts with its first task."""
 
 
 def _worker() -> None:

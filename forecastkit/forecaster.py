@@ -10,6 +10,7 @@ A model's author writes `_fit` and `_predict` on arrays; the checks that all mod
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastkit.data.panel import Floats, Panel
-from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError
+from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError, closest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +89,22 @@ def _header(levels: tuple[float, ...]) -> tuple[pd.Index, Any]:
     return names, names.dtype
 
 
+@dataclass(frozen=True, eq=False)  # equality of arrays is none of one answer
+class Explanation:
+    """What a fitted model itself says of one series; empty where it has nothing to say.
+
+    form: what was fitted, or why nothing was · coefficients: estimate and standard error by name, NaN where the model
+    has no error of it · times: [H] period starts · components: by name, [H] units of demand, that add up to the mean
+    forecast (before it is kept from falling below zero).
+    """
+
+    series: str
+    form: str = ""
+    coefficients: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    times: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, "M8[us]"))
+    components: Mapping[str, Floats] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Forecaster(ABC):
     """A recipe: hyperparameters and how to fit them. Concrete ones are frozen, keyword-only dataclasses and final."""
@@ -97,6 +114,7 @@ class Forecaster(ABC):
     uses: ClassVar[frozenset[str]] = frozenset()  # of ROLES
     probabilistic: ClassVar[bool] = True  # quantiles of its own?
     pooled: ClassVar[bool] = False  # one model for all series?
+    parted: ClassVar[bool] = False  # does `explain` take its forecasts to pieces?
     handles_gaps: ClassVar[bool] = True
 
     @property
@@ -108,6 +126,11 @@ class Forecaster(ABC):
     def threaded(self) -> bool:
         """Whether fitting uses `execution.threads()` threads by itself, and so needs no processes."""
         return False
+
+    @property
+    def whole(self) -> bool:
+        """Whether a fit needs all series at once, because what it learns of one depends on the others."""
+        return self.pooled
 
     def fit(self, train: Panel, *, horizon: int | None = None) -> Fitted:
         """Estimate on every series of `train`.
@@ -309,6 +332,28 @@ class Fitted(ABC):
         """A predictor that takes arrays and no tables, where the model has one."""
         raise ConfigError(f"{self.recipe.name} has no compiled predictor; gru and lstm have one")
 
+    def explain(self, series: str, horizon: int | None = None, *, future: Any = None) -> Explanation:
+        """What the model itself says of one series: its coefficients and, with a `horizon`, the parts of its forecast.
+
+        Of Prophet the trend, seasons, holidays and regressors, of the ARIMA family coefficients with standard errors;
+        what any model makes of its inputs is told by `forecastkit.evaluation.importance`. `future` as in `predict`.
+        """
+        if series not in self.history.ids:
+            raise DataError(
+                f"there is no series {series!r} in this model{closest(series, self.history.ids)}", series=series
+            )
+        i = self.history.ids.index(series)
+        known = self._future(horizon, future) if horizon else None
+        found = self._explain(i, horizon or 0, None if known is None else known[i : i + 1])
+        if not found.components:
+            return found
+        times = self.history.calendar.times(self.history.future_ordinals(horizon or 0)[i : i + 1])[0]
+        return replace(found, times=times)
+
+    def _explain(self, i: int, horizon: int, future: Floats | None) -> Explanation:
+        """The same of series i, without times; `future` is [1, H, K] or None."""
+        return Explanation(self.history.ids[i])
+
     def _updated(self, history: Panel) -> Self:
         """This model on another history; a subclass with one entry a series picks its own along."""
         return replace(self, history=history)
@@ -320,6 +365,12 @@ class Fitted(ABC):
     def state(self) -> State:
         """What must be kept on disk besides recipe and history."""
         return State()
+
+    @property
+    def size_mb(self) -> float:
+        """Of what was estimated, without recipe and history."""
+        state = self.state()
+        return (sum(array.nbytes for array in state.arrays.values()) + len(json.dumps(state.values))) / 1e6
 
     @classmethod
     def from_state(cls, state: State, **common: Any) -> Self:

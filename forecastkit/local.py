@@ -15,7 +15,7 @@ import logging
 import threading
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self, final
@@ -28,7 +28,7 @@ from forecastkit import baseline, execution
 from forecastkit.data.calendar import Frequency
 from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import FitError, ForecastkitError
-from forecastkit.forecaster import Fitted, Forecaster, State
+from forecastkit.forecaster import Explanation, Fitted, Forecaster, State
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,15 @@ class LocalFitted(Fitted):
             quantiles[i] = np.where(sound[:, None], spread, quantiles[i])
         return mean, quantiles
 
+    def _explain(self, i: int, horizon: int, future: Floats | None) -> Explanation:
+        name = self.history.ids[i]
+        if np.isnan(self.parameters[i]).all():
+            return Explanation(name, f"seasonal naive stands in: {self.failures.get(name, 'the series is constant')}")
+        (one,) = each(self.recipe, self.history.take([i]), horizon, future)
+        known = self.history.known.features if one.known.size else ()
+        found: Explanation = self.recipe.explained(one, self.parameters[i], horizon, known)
+        return found
+
     def _updated(self, history: Panel) -> Self:
         place = {name: i for i, name in enumerate(self.history.ids)}
         rows = [place[name] for name in history.ids]
@@ -169,6 +178,10 @@ class LocalForecaster(Forecaster):
     ) -> tuple[Floats, Floats]:
         """Mean [H] and quantiles [H, Q] of one series from its `parameters`, which may end in NaN as padding."""
 
+    def explained(self, one: Series, parameters: Floats, horizon: int, known: Sequence[str]) -> Explanation:
+        """What the parameters of one series say; `known` names its encoded covariates."""
+        return Explanation(one.id)
+
     @abstractmethod
     def shortest(self, season: int) -> int:
         """Observed values that a series must have, a shorter one falls back."""
@@ -213,21 +226,36 @@ class LocalForecaster(Forecaster):
             raise FitError(f"the forecast runs off to {mean[np.argmax(np.abs(mean))]:.3g}")
 
 
+def fit_spread(
+    recipe: Forecaster,
+    train: Panel,
+    jobs: int,
+    *,
+    horizon: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Fitted:
+    """`recipe.fit(train, horizon=horizon)`, in `jobs` processes where it goes series by series and has no threads."""
+    if isinstance(recipe, LocalForecaster) and jobs > 1 and not recipe.threaded:
+        return fit_in_processes(recipe, train, jobs, horizon=horizon, progress=progress)
+    return recipe.fit(train, horizon=horizon)
+
+
 def fit_in_processes(
     recipe: LocalForecaster,
     train: Panel,
     jobs: int,
     *,
+    horizon: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> LocalFitted:
-    """`recipe.fit(train)` with the series spread over `jobs` processes; the numbers are the same.
+    """`recipe.fit(train, horizon=horizon)` with the series spread over `jobs` processes; the numbers are the same.
 
     `progress` is called with (done, total, what) as pieces of the panel are finished.
     """
     size = max(1, -(-len(train) // (8 * jobs)))
     pieces = [(k, train.take(np.arange(k, min(k + size, len(train))))) for k in range(0, len(train), size)]
     fits: dict[int, LocalFitted] = {}
-    for first, fitted in execution.run(partial(_fit_piece, recipe), pieces, jobs=jobs):
+    for first, fitted in execution.run(partial(_fit_piece, recipe, horizon), pieces, jobs=jobs):
         fits[first] = fitted
         if progress is not None:
             progress(len(fits), len(pieces), recipe.name)
@@ -241,9 +269,9 @@ def _unpadded(row: Floats) -> Floats:
     return row[: np.flatnonzero(~np.isnan(row)).max(initial=-1) + 1]
 
 
-def _fit_piece(recipe: LocalForecaster, piece: tuple[int, Panel]) -> tuple[int, LocalFitted]:
+def _fit_piece(recipe: LocalForecaster, horizon: int | None, piece: tuple[int, Panel]) -> tuple[int, LocalFitted]:
     first, panel = piece
-    fitted = recipe.fit(panel)
+    fitted = recipe.fit(panel, horizon=horizon)
     assert isinstance(fitted, LocalFitted)  # what local recipes make
     return first, fitted
 

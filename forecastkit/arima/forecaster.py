@@ -18,7 +18,7 @@ from forecastkit.arima.panel import Demand
 from forecastkit.arima.preparation import Terms
 from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import ConfigError, DataError, StoreError
-from forecastkit.forecaster import Fitted, Forecaster, State, as_panel
+from forecastkit.forecaster import Explanation, Fitted, Forecaster, State, as_panel
 from forecastkit.local import LocalFitted, reach
 
 if TYPE_CHECKING:
@@ -158,6 +158,18 @@ class ArimaFitted(Fitted):
             raise DataError(f"there is no series {series!r} in this model", series=series)
         i = self.history.ids.index(series)
         return Summary.of(series, self._space(), i, self.parameters[i], self.history.known.features)
+
+    def _explain(self, i: int, horizon: int, future: Floats | None) -> Explanation:
+        name = self.history.ids[i]
+        if name in self.failures:
+            return Explanation(name, f"seasonal naive stands in: {self.failures[name]}")
+        if not self.recipe.compiled:
+            return Explanation(name, "coefficients come with engine='compiled', this model was fitted by statsmodels")
+        if (code := int(self.parameters[i, est.REASON])) in est.FAILED:
+            return Explanation(name, f"seasonal naive stands in: {est.REASONS[code]}")
+        found = self.summary(name)
+        pairs = zip(found.estimates.tolist(), found.errors.tolist(), strict=True)
+        return Explanation(name, found.model, dict(zip(found.names, pairs, strict=True)))
 
     def simulate(self, paths: int, horizon: int, seed: int, *, future: Any = None) -> Floats:
         """Paths that demand may take after the history, [N, paths, H], with all the uncertainty that quantiles have.

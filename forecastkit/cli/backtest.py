@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +16,16 @@ import click
 
 from forecastkit.cli import console, options, report
 from forecastkit.cli.options import Making, Table
-from forecastkit.cli.tracking import Tracking, about, delivered, tracking_options
-from forecastkit.errors import MissingExtraError
+from forecastkit.cli.tracking import Tracking, about, outbox, tracking_options
+from forecastkit.errors import ConfigError, ForecastkitError, MissingExtraError, closest
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
+    from forecastkit.evaluation.backtesting import Run
     from forecastkit.evaluation.report import Report
     from forecastkit.evaluation.splits import Plan
     from forecastkit.forecaster import Forecaster
+    from forecastkit.tracking.records import Record
 
 FAMILIES = ("naive", "seasonal_naive", "arima", "sarima", "auto_arima", "prophet", "boosted", "lstm", "gru")
 
@@ -54,6 +58,14 @@ class Keeping:
     resume: bool
     strict: bool
     jobs: int
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is found out beside forecasts and their errors."""
+
+    latency: bool
+    importance: tuple[str, ...]
 
 
 def rolling_options(windows: int, *more: options.Decorator) -> options.Decorator:
@@ -96,6 +108,19 @@ keeping_options = options.packed(
 )
 
 
+measuring_options = options.packed(
+    Measuring,
+    "measuring",
+    click.option("--latency", is_flag=True, help="Time calls for one series too (bench latency has more of that)."),
+    click.option(
+        "--importance",
+        multiple=True,
+        metavar="MODEL",
+        help='What each input is worth to MODEL, or to "best": one more fit. Repeatable.',
+    ),
+)
+
+
 @click.command("backtest", context_settings={"help_option_names": ["--help"]})
 @click.argument("data")
 @click.option("-m", "--model", "wanted", multiple=True, metavar="MODEL", help="gru or gru:hidden=64; repeatable.")
@@ -105,6 +130,7 @@ keeping_options = options.packed(
 @options.making_options
 @options.levels_option
 @keeping_options
+@measuring_options
 @tracking_options
 @report.showing_options
 @options.config_option
@@ -117,7 +143,7 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     \b
     Example: forecastkit backtest dataset:demo --horizon 28 --windows 2 -m naive -m seasonal_naive
     """
-    from forecastkit.evaluation import records
+    from forecastkit.evaluation import explaining, records
 
     table: Table = packs["table"]
     making: Making = packs["making"]
@@ -127,17 +153,29 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     entries = _recipes(wanted, making, panel)
     keeping: Keeping = packs["keeping"]
     folder = Path(keeping.output) if keeping.output else _scratch(panel, entries, plan, levels)
+    measuring: Measuring = packs["measuring"]
+    showing: report.Showing = packs["showing"]
+    _check_known(measuring.importance, entries)
+    report.check_page(showing)
     if not keeping.output and not keeping.resume:
         records.discard(folder)  # what an interrupted run left and nobody wants to go on with
-    found = _run(panel, entries, plan, levels, replace(keeping, output=str(folder)), data)
-    recorded = False
-    try:
-        report.show(found, packs["showing"])
-        tracking: Tracking = packs["tracking"]
-        recorded = not tracking.track or _record(found, entries, tracking, about(panel, plan, data, making.seed))
-    finally:
-        if recorded and not keeping.output:
-            shutil.rmtree(folder, ignore_errors=True)
+    work = _work(replace(keeping, output=str(folder)), measuring, data)
+    tracking: Tracking = packs["tracking"]
+    with outbox(tracking) as box:
+        found = _run(panel, entries, plan, levels, work)
+        unexplained = unwritten = None
+        if measuring.importance:
+            unexplained = _attempted(lambda: explaining.explain(found, panel, entries, measuring.importance), folder)
+        if showing.html is not None:  # before anything is sent, as it is sent too
+            unwritten = _attempted(lambda: report.write_page(found, showing), folder)
+        if tracking.track:
+            page = showing.html if unwritten is None else None
+            box.put(folder, _record(found, entries, page, tracking.track, about(panel, plan, data, making.seed)))
+        report.show(found, showing)
+        recorded = box.delivered()
+        _raise_first([error for error in (unexplained, unwritten) if error is not None], folder)
+    if recorded and not keeping.output:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sampled(panel: Panel, count: int | None, seed: int) -> Panel:
@@ -160,43 +198,72 @@ def _recipes(wanted: tuple[str, ...], making: Making, panel: Panel) -> dict[str,
     return recipes
 
 
-def _run(
-    panel: Panel,
-    entries: dict[str, Forecaster],
-    plan: Plan,
-    levels: tuple[float, ...],
-    keeping: Keeping,
-    data: str,
-) -> Report:
-    from forecastkit.evaluation.backtesting import Run, backtest
+def _check_known(wanted: tuple[str, ...], entries: dict[str, Forecaster]) -> None:
+    """Refuse a model that isn't there before anything is computed."""
+    for name in wanted:
+        if name != "best" and name not in entries:
+            raise ConfigError(f"--importance {name!r}{closest(name, entries)} is not among: best, {', '.join(entries)}")
+
+
+def _work(keeping: Keeping, measuring: Measuring, data: str) -> Run:
+    from forecastkit.evaluation.backtesting import Run
+
+    return Run(
+        jobs=keeping.jobs,
+        folder=keeping.output,
+        resume=keeping.resume,
+        strict=keeping.strict,
+        latency=measuring.latency,
+        name=Path(data).name,
+        command=console.typed(),
+    )
+
+
+def _run(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple[float, ...], work: Run) -> Report:
+    from forecastkit.evaluation.backtesting import backtest
 
     with console.progress() as progress:
-        run = Run(
-            jobs=keeping.jobs,
-            folder=keeping.output,
-            resume=keeping.resume,
-            strict=keeping.strict,
-            progress=progress,
-            name=Path(data).name,
-            command=console.typed(),
-        )
         try:
-            return backtest(panel, entries, plan, levels=levels, run=run)
+            return backtest(panel, entries, plan, levels=levels, run=replace(work, progress=progress))
         except KeyboardInterrupt:
-            console.say(f"what was finished is kept in {keeping.output}: the same command with --resume goes on")
+            _say_kept(Path(str(work.folder)))
             raise
 
 
-def _record(found: Report, entries: dict[str, Forecaster], tracking: Tracking, tags: dict[str, Any]) -> bool:
-    """Send the results to where runs are tracked; False when they wait on disk to be sent."""
+def _say_kept(folder: Path) -> None:
+    console.say(f"what was finished is kept in {folder}: the same command with --resume goes on")
+
+
+def _attempted(step: Callable[[], None], folder: Path) -> ForecastkitError | None:
+    """Do what stands beside the results; what goes wrong waits until these are shown and sent."""
+    try:
+        step()
+    except ForecastkitError as error:
+        return error
+    except KeyboardInterrupt:
+        _say_kept(folder)
+        raise
+    return None
+
+
+def _raise_first(failed: list[ForecastkitError], folder: Path) -> None:
+    if failed:
+        for error in failed[1:]:
+            console.say(f"error: {error}")
+        console.say(f"results are in {folder}; again: forecastkit report {shlex.quote(str(folder))}")
+        raise failed[0]
+
+
+def _record(found: Report, entries: dict[str, Forecaster], page: str | None, name: str, tags: dict[str, Any]) -> Record:
+    """What is sent of a backtest: a run a model, and the page if there is one."""
     from forecastkit.tracking.records import Entry, Record, params_of
 
     runs = tuple(Entry(label, params_of(recipe)) for label, recipe in entries.items())
-    files = tuple(name for name in ("backtest.json", "report.html") if (found.folder / name).exists())
-    return (
-        delivered(found.folder, Record(str(tracking.track), "backtest", runs, tags, files), tracking.tracking)
-        is not None
-    )
+    own = found.folder / "report.html"
+    if page is not None and Path(page).absolute() != own.absolute():
+        shutil.copyfile(page, own)
+    files = tuple(file for file in ("backtest.json", own.name) if (found.folder / file).exists())
+    return Record(name, "backtest", runs, tags, files)
 
 
 def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple[float, ...]) -> Path:

@@ -10,9 +10,7 @@ import click
 from forecastkit.cli import console, options
 
 if TYPE_CHECKING:
-    from forecastkit.data.panel import Panel
     from forecastkit.evaluation.latency import Row
-    from forecastkit.forecaster import Fitted
 
 _SHOWN = ("variant", "horizon", "batch", "n", "load_s", "first_ms", "p50_ms", "p90_ms", "p99_ms", "cpu_ms", "per_s",
           "peak_mb", "parity", "error", "cost_per_million", "contended")  # fmt: skip
@@ -70,6 +68,7 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     import time
     from dataclasses import replace
 
+    from forecastkit.cli.forecast import read_after
     from forecastkit.evaluation import latency as harness
     from forecastkit.execution import machine
     from forecastkit.models import restore
@@ -80,7 +79,7 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     begun = time.perf_counter()
     fitted = restore(model)
     load_s = time.perf_counter() - begun
-    actual = _actual(model, fitted, flags["actual"])
+    actual = read_after(model, fitted, flags["actual"]) if flags["actual"] else None
     asked = {name: flags[name] for name in ("scenario", "batch", "seconds", "budget_ms", "price")}
     load = harness.Load(**asked, horizon=flags["horizon"])
     chosen, refused = harness.subjects(fitted, load, flags["variant"], flags["threads"], actual)
@@ -107,16 +106,6 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
         console.print_table(_SHOWN, cells, title=title, spare=_SPARE)
     if flags["plot"]:
         _draw(rows, flags["plot"])
-
-
-def _actual(model: str, fitted: Fitted, source: str | None) -> Panel | None:
-    if source is None:
-        return None
-    from forecastkit.cli.forecast import read_newer
-    from forecastkit.store import read_notes
-
-    usual = {"id": "unique_id", "time": "ds", "target": "y", "available": None}
-    return read_newer(fitted, source, usual | read_notes(model).get("columns", {}))
 
 
 def _draw(rows: Sequence[Row], file: str) -> None:

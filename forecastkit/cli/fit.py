@@ -79,12 +79,10 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
 def _fit(recipe: Forecaster, panel: Panel, horizon: int | None, jobs: int) -> Fitted:
     """Local models series by series in processes, pooled ones as a whole."""
     from forecastkit.execution import use_progress, use_threads
-    from forecastkit.local import LocalForecaster, fit_in_processes
+    from forecastkit.local import fit_spread
 
     with console.progress() as progress, use_threads(jobs), use_progress(progress):
-        if isinstance(recipe, LocalForecaster) and jobs > 1 and not recipe.threaded:
-            return fit_in_processes(recipe, panel, jobs, progress=progress)
-        return recipe.fit(panel, horizon=horizon)
+        return fit_spread(recipe, panel, jobs, horizon=horizon, progress=progress)
 
 
 @contextmanager

@@ -73,6 +73,22 @@ def read_newer(fitted: Fitted, source: str, named: dict[str, Any]) -> Panel:
     return read(source, freq=history.freq, **roles, **{name: named[name] for name in _NAMES})
 
 
+def read_after(model: str, fitted: Fitted, source: str) -> Panel:
+    """What came after the history of the saved `model`, its columns called as they were when it was fitted."""
+    from forecastkit.store import read_notes
+
+    usual = {"id": "unique_id", "time": "ds", "target": "y", "available": None}
+    return read_newer(fitted, source, usual | read_notes(model).get("columns", {}))
+
+
+def lay_out_future(model: str, fitted: Fitted, source: str | None) -> Any:
+    """The plan of known covariates, its columns called as they were when the saved `model` was fitted."""
+    from forecastkit.store import read_notes
+
+    named = {"id": "unique_id", "time": "ds"} | read_notes(model).get("columns", {})
+    return _future(fitted, named | {"future": source})
+
+
 def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> None:
     """Forecasts are of the series in the newer data: say which of the model's have none."""
     there = set(newer)

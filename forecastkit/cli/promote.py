@@ -156,7 +156,7 @@ def _show(case: Case, name: str, dry_run: bool, as_json: bool) -> None:
     against = f"version {case.champion.number}" if case.champion else "no champion, the baseline alone"
     outcome = "passes" if case.passed else "fails"
     if as_json:
-        from forecastkit.evaluation.report import plain
+        from forecastkit.evaluation.records import plain
 
         rows = [{k: plain(v) for k, v in vars(criterion).items()} for criterion in case.criteria]
         facts = {"name": name, "version": case.challenger.number, "passed": case.passed, "dry_run": dry_run}

@@ -88,7 +88,7 @@ def register(folder: str, name: str, horizon: int | None, tracking: str | None) 
 
     fitted = restore(folder)
     registry = registry_at(tracking)
-    from forecastkit.tracking.records import register_folder
+    from forecastkit.tracking.sending import register_folder
 
     horizon = horizon or fitted.trained_horizon or 2 * max(fitted.history.season, 2)
     version = register_folder(registry.place, Path(folder), name, horizon, _tags(folder, horizon))
@@ -148,9 +148,9 @@ def delete(name: str, version: int | None, yes: bool, tracking: str | None) -> N
 def push(run: str, tracking: str | None) -> None:
     """Send the results in the folder RUN, which could not be sent when they were made."""
     place = place_at(tracking)
-    from forecastkit.tracking import records
+    from forecastkit.tracking import sending
 
-    sent = records.send(Path(run), place)
+    sent = sending.send(Path(run), place)
     console.say(f"recorded as run {sent.run}")
     click.echo(sent.run)
 

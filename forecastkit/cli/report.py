@@ -28,13 +28,18 @@ _SHOWN = (
     "coverage",
     "fit_s",
     "predict_s",
+    "cpu_s",
     "peak_mb",
+    "size_mb",
+    "p95_ms",
     "series",
     "failed",
 )
-_SPARE = ("rmsse", "95 %", "series", "peak_mb", "predict_s", "smape", "coverage", "wql")
+_SPARE = ("rmsse", "95 %", "size_mb", "series", "cpu_s", "peak_mb", "predict_s", "smape", "coverage", "wql", "p95_ms")
 _GROUPED = ("mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "width", "wis", "crps", "cells")
 _GROUPED_SPARE = ("rmsse", "crps", "wis", "width", "smape", "cells", "coverage", "wql")
+_INPUTS = ("input", "kind", "mase", "increase", "low", "high")
+MEANING = "mase is that with the input made meaningless, increase what it costs, low to high at 95 % over series"
 
 
 @dataclass(frozen=True)
@@ -72,19 +77,39 @@ def command(folder: str, showing: Showing) -> None:
     """
     from forecastkit.evaluation.report import Report
 
-    show(Report.read(folder), showing)
+    found = Report.read(folder)
+    show(found, showing)
+    write_page(found, showing)
 
 
 def show(report: Report, showing: Showing) -> None:
-    """The leaderboard and what else was asked for, as tables or JSON, and the page."""
+    """The leaderboard and what else was asked for, as tables or JSON."""
     tables = {name: report.scores(["model", *(k for k in name.split(",") if k != "model")]) for name in showing.by}
+    why = report.importance()
     if showing.as_json:
         groups = {name: console.plain(table) for name, table in tables.items()}
-        console.print_json(report.summary() | ({"by": groups} if groups else {}))
+        told = {"importance": console.plain(why)} if len(why) else {}
+        console.print_json(report.summary() | ({"by": groups} if groups else {}) | told)
     else:
         _show(report)
         for name, table in tables.items():
             _show_groups(name, table)
+        for model, inputs in why.groupby("model", sort=False):
+            show_importance(f"{model}: what its inputs are worth in the last window", inputs)
+        if len(why):
+            console.say(MEANING)
+
+
+def check_page(showing: Showing) -> None:
+    """Raise before anything is computed what `write_page` would raise after it."""
+    if showing.html is not None:
+        from forecastkit.evaluation.report import Report
+
+        Report.check_html(showing.html)
+
+
+def write_page(report: Report, showing: Showing) -> None:
+    """The whole report as one page, where it was asked for."""
     if showing.html is not None:
         report.to_html(showing.html)
         console.say(f"the report is in {showing.html}")
@@ -93,15 +118,20 @@ def show(report: Report, showing: Showing) -> None:
 def _show(report: Report) -> None:
     data, plan = report.head["data"], report.head["plan"]
     board = report.leaderboard()
-    rows = [[row["model"], *(row[name] for name in _SHOWN)] for row in _marked(board)]
+    timed = board["p95_ms"].notna().any()
+    shown = [name for name in _SHOWN if timed or name != "p95_ms"]
+    rows = [[row["model"], *(row[name] for name in shown)] for row in _marked(board)]
     title = (
         f"{data['name']}: {data['series']:,} series, freq {data['freq']}, horizon {plan['horizon']}, "
         f"{plan['windows']} windows, season {plan['season']}"
     )
-    console.print_table(["model", *_SHOWN], rows, title=title, spare=_SPARE)
+    console.print_table(["model", *shown], rows, title=title, spare=[name for name in _SPARE if name in shown])
     console.say(
         "MASE, sMAPE (percent) and WAPE score the median, bias and RMSSE the mean; seconds are of all processes"
     )
+    front = [row["model"] for row in board.to_dict("records") if row["front"]]
+    if 1 < len(front) < len(board):
+        console.say(f"none is both better and quicker than {', '.join(front)}")
     if board["with_best"].sum() > 1:
         console.say("≈: the difference from the best may be chance (95 %, all pairs taken together)")
     failures = report.failures
@@ -110,6 +140,12 @@ def _show(report: Report) -> None:
     if report.head["left_out"]:
         names = report.head["left_out"]
         console.say(f"{len(names):,} series miss a window, too short or ended before it, such as {names[0]!r}")
+
+
+def show_importance(title: str, table: pd.DataFrame) -> None:
+    """What each input is worth, the most first."""
+    rows = [[row[name] for name in _INPUTS] for row in table.to_dict("records")]
+    console.print_table(_INPUTS, rows, title=title)
 
 
 def _marked(board: pd.DataFrame) -> Iterator[dict[Any, Any]]:

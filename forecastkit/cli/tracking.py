@@ -8,6 +8,10 @@ import logging
 import os
 import shlex
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +28,7 @@ if TYPE_CHECKING:
     from forecastkit.tracking.place import Place
     from forecastkit.tracking.records import Record, Sent
 
-# What a command needs of MLflow, unless the person says otherwise.
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
+logger = logging.getLogger(__name__)
 
 tracking_option = click.option(
     "--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI", show_envvar=True,
@@ -57,7 +54,9 @@ tracking_options = options.packed(
 
 def place_at(uri: str | None) -> Place:
     """The store of runs and models; MLflow is imported here, and quiet unless -v."""
-    for name, value in _SETTINGS.items():
+    from forecastkit.tracking import SETTINGS
+
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     from forecastkit.tracking.place import Place
 
@@ -67,21 +66,82 @@ def place_at(uri: str | None) -> Place:
     return Place.at(uri)
 
 
-def delivered(folder: Path, record: Record, uri: str | None) -> Sent | None:
-    """Send what stands in `folder`; None when the server is lost, which is said and costs nothing."""
-    from forecastkit.tracking import records
+class Outbox:
+    """Where results wait on disk until a process beside this one has sent them; it opens the store meanwhile."""
 
-    record.write(folder)
-    try:
-        sent = records.send(folder, place_at(uri))
-    except StoreError as error:
-        where = f" --tracking {uri}" if uri else ""
-        console.say(f"not recorded: {error}\nresults are in {folder}; later: forecastkit registry push {folder}{where}")
-        return None
-    console.say(f"recorded as run {sent.run} in {record.experiment!r}")
-    if sent.version is not None and record.challenger is not None:
-        console.say(f"version {sent.version} of {record.challenger.name!r} is challenger")
-    return sent
+    def __init__(self, tracking: Tracking, pool: Executor | None) -> None:
+        self._tracking, self._pool = tracking, pool
+        self._sending: Future[Sent] | None = None
+
+    def put(self, folder: Path, record: Record) -> None:
+        """Write the record of what stands in `folder` down, then begin to send it."""
+        record.write(folder)
+        self._record, self._folder = record, folder
+        assert self._pool is not None  # nothing is put where nothing is tracked
+        try:
+            self._sending = self._pool.submit(_sent, folder, self._tracking.tracking)
+        except BrokenProcessPool as error:  # it was killed while models ran, for memory as a rule
+            self._sending = Future()
+            self._sending.set_exception(error)
+
+    def delivered(self) -> bool:
+        """Wait until everything is sent; False when the server is lost, which is said and costs nothing."""
+        if self._sending is None:
+            return True
+        try:
+            sent = self._sending.result()
+        except KeyboardInterrupt:
+            self._say_later("interrupted while they were sent")
+            raise
+        except BrokenProcessPool:
+            self._say_later("the process that sends them has ended")
+            return False
+        except Exception as error:  # whatever happens beside the results costs no results
+            logger.info("sending failed", exc_info=error)
+            self._say_later(str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
+            return False
+        console.say(f"recorded as run {sent.run} in {self._record.experiment!r}")
+        if sent.version is not None and self._record.challenger is not None:
+            console.say(f"version {sent.version} of {self._record.challenger.name!r} is challenger")
+        return True
+
+    def _say_later(self, why: str) -> None:
+        """Why nothing is recorded yet, where the results are, and the line that sends them."""
+        uri, folder = self._tracking.tracking, self._folder
+        later = shlex.join(["forecastkit", "registry", "push", str(folder), *(["--tracking", uri] if uri else [])])
+        console.say(f"not recorded: {why}\nresults are in {folder}; later: {later}")
+
+
+@contextmanager
+def outbox(tracking: Tracking) -> Iterator[Outbox]:
+    """MLflow takes seconds to import and to open a store: a process beside this one does so while models run."""
+    if not tracking.track:
+        yield Outbox(tracking, None)
+        return
+    from forecastkit import execution
+    from forecastkit.tracking import SETTINGS  # or what is missing, before anything runs
+
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)  # for the process to inherit
+    with execution.beside() as pool:
+        with suppress(BrokenProcessPool):  # said when there is something to send
+            pool.submit(_opened, tracking.tracking, logging.getLogger().level)
+        yield Outbox(tracking, pool)
+
+
+def _opened(uri: str | None, level: int) -> None:
+    """What sending would else begin with."""
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
+    place = place_at(uri)
+    from forecastkit.tracking import sending
+
+    sending.ready(place)
+
+
+def _sent(folder: Path, uri: str | None) -> Sent:
+    from forecastkit.tracking import sending
+
+    return sending.send(folder, place_at(uri))
 
 
 def about(panel: Panel, plan: Plan, data: str, seed: int) -> dict[str, Any]:

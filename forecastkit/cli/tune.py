@@ -16,7 +16,7 @@ import click
 from forecastkit.cli import console, options
 from forecastkit.cli.backtest import rolling_options, sampled
 from forecastkit.cli.options import Making, Table
-from forecastkit.cli.tracking import Tracking, about, delivered, origin, tracking_options
+from forecastkit.cli.tracking import Outbox, Tracking, about, origin, outbox, tracking_options
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
@@ -120,13 +120,14 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     panel = sampled(table.read(data), sample, making.seed)
     plan = packs["rolling"].plan(making.season)
     found = {}
-    for text in wanted:
-        found[text] = _tuned(panel, making.recipe(text, panel), plan, searching.search(making.seed))
-        console.say(found[text].verdict)
     tracking: Tracking = packs["tracking"]
-    if tracking.track:
-        tags = about(panel, plan, data, making.seed)
-        _record(panel, found, tracking, tags, origin(data, table, sample, making.seed))
+    with outbox(tracking) as box:
+        for text in wanted:
+            found[text] = _tuned(panel, making.recipe(text, panel), plan, searching.search(making.seed))
+            console.say(found[text].verdict)
+        if tracking.track:
+            tags = about(panel, plan, data, making.seed)
+            _record(panel, found, (box, tracking.track), tags, origin(data, table, sample, making.seed))
     if as_json:
         console.print_json({text: summary(tuned) for text, tuned in found.items()})
     else:
@@ -161,7 +162,7 @@ def _placed(search: Search, panel: Panel, recipe: Forecaster, plan: Plan) -> Sea
 
 
 def _record(
-    panel: Panel, found: dict[str, Tuned], tracking: Tracking, tags: dict[str, Any], source: dict[str, Any]
+    panel: Panel, found: dict[str, Tuned], to: tuple[Outbox, str], tags: dict[str, Any], source: dict[str, Any]
 ) -> None:
     """Lay everything down in a folder, then send it: a run a model, and the best one as a version."""
     from forecastkit import recipes
@@ -177,9 +178,9 @@ def _record(
     save(best.recipe.fit(panel, horizon=plan["gap"] + plan["horizon"]), folder / "model")
     known = {"forecastkit.model": recipes.label(best.recipe), "forecastkit.fingerprint": panel.fingerprint, **source}
     known["forecastkit.plan"] = json.dumps({k: plan[k] for k in ("horizon", "windows", "step", "gap", "season")})
-    name = str(tracking.track)
-    record = Record(name, "tune", runs, tags, (), Challenger(name, "model", plan["horizon"], known))
-    if delivered(folder, record, tracking.tracking) is not None:
+    box, name = to
+    box.put(folder, Record(name, "tune", runs, tags, (), Challenger(name, "model", plan["horizon"], known)))
+    if box.delivered():
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -206,7 +207,7 @@ def _line(text: str, tuned: Tuned) -> list[Any]:
 def summary(tuned: Tuned) -> dict[str, Any]:
     """What --json prints of one model; what has no number (a recipe that can't be fitted) is None."""
     from forecastkit import recipes
-    from forecastkit.evaluation.report import plain
+    from forecastkit.evaluation.records import plain
 
     return {
         "recipe": recipes.label(tuned.recipe),

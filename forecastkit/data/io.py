@@ -119,6 +119,15 @@ def write_table(frame: pd.DataFrame, target: str | Path) -> None:
         write_atomic(path, lambda out: frame.to_csv(out, index=False))
 
 
+def check_writable(path: Path) -> None:
+    """Raise `StoreError` now where `write_atomic(path, ...)` could not write; an old file there stays as it is."""
+    if path.is_dir():
+        raise StoreError(f"{path} can't be written: it is a folder, name a file in it")
+    trial = path.with_name(f"{path.name}.trial-{os.getpid()}")
+    write_atomic(trial, lambda out: out.write(b""))
+    trial.unlink(missing_ok=True)
+
+
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Write beside `path` and rename: readers see the old file or the new one, and a full disk leaves no half."""
     try:

@@ -19,13 +19,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from forecastkit.evaluation.comparison import Ranks
+from forecastkit.forecaster import Explanation
 
 COLOURS = 6
 _INK, _FAINT = "#aa0000", "#aa0010"
 _LINES = tuple(f"#aa01{k:02}" for k in range(COLOURS))
 _VARIABLES = {_INK: "--ink", _FAINT: "--faint", **{c: f"--c{k}" for k, c in enumerate(_LINES)}}
+_INPUTS = 12  # that are shown of a model
 _MARKS = "osD^vP"  # lines are told apart without colour too
 _SIZE = (4.6, 2.6)  # inches, so that text is large enough on a phone and small enough on a desk
 _STYLE: Any = {
@@ -142,19 +145,51 @@ class Charts:
         levels = ", ".join(f"{x:g}" for x in sorted(set(table["level"]) - {1.0}))
         return self._done(figure, "Do levels cover their share", f"At {levels}: {'; '.join(words)}.")
 
+    def worth(self, table: pd.DataFrame, title: str) -> Chart:
+        """What each input is worth, the most at the top, with its bounds."""
+        shown = table.head(_INPUTS)
+        figure, axes = _canvas(height=0.7 + 0.24 * len(shown))
+        axes.axvline(0, color=_INK, linewidth=1)
+        for place, row in enumerate(shown.to_dict("records")):
+            axes.plot([row["low"], row["high"]], [place, place], color=_LINES[0], linewidth=2)
+            axes.plot(row["increase"], place, "o", color=_LINES[0], markersize=5)
+        axes.set_yticks(range(len(shown)), [_legible(name) for name in shown["input"]])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))  # a label at the edge would be cut
+        axes.set_xlabel("increase in MASE without it")
+        words = "; ".join(f"{row['input']} {row['increase']:.3f}" for row in shown.to_dict("records"))
+        return self._done(figure, title, f"Increase in MASE without each input: {words}.")
+
+    def parts(self, told: Explanation, title: str) -> Chart:
+        """The components of a forecast, the largest on its own axis above the others."""
+        sizes = {name: float(np.abs(part).max()) for name, part in told.components.items()}
+        first = max(sizes, key=lambda name: sizes[name])
+        with mpl.rc_context(_STYLE):
+            figure = Figure(figsize=(_SIZE[0], 3.4), layout="constrained")
+            above, below = figure.subplots(2, 1, sharex=True)
+        for k, (name, part) in enumerate(told.components.items()):
+            axes = above if name == first else below
+            style: Any = {"color": _LINES[k % COLOURS], "marker": _MARKS[k % COLOURS], "markersize": 3}
+            axes.plot(told.times, part, label=_legible(name), **style)
+        _dates(below)
+        _legend(above, below)
+        words = "; ".join(f"{name} from {p.min():.3g} to {p.max():.3g}" for name, p in told.components.items())
+        return self._done(figure, title, f"Parts of the forecast in units of demand: {words}.")
+
     def costs(self, table: pd.DataFrame, front: Sequence[bool]) -> Chart:
         """MASE against seconds of each row, a model; the line joins those that nothing beats in both."""
         figure, axes = _canvas(height=3.4)
         best = table[list(front)].sort_values("seconds")
         axes.plot(best["seconds"], best["mase"], color=_LINES[0], linewidth=1.2, drawstyle="steps-post")
         ordered = table.assign(front=list(front)).sort_values("seconds")
+        middle = np.sqrt(ordered["seconds"].iloc[0] * ordered["seconds"].iloc[-1])
         for k, (name, row) in enumerate(ordered.iterrows()):
             place = (row["seconds"], row["mase"])
             axes.plot(*place, "o", color=_LINES[0] if row["front"] else _INK)
-            # Above and below in turn, as quick models lie close together.
-            axes.annotate(
-                _legible(str(name)), place, (4, 4 - 13 * (k % 2)), textcoords="offset points", size=8, color=_INK
-            )
+            # Above and below in turn, as quick models lie close together, and towards the middle, where there is room.
+            late = bool(row["seconds"] > middle)
+            text: Any = {"textcoords": "offset points", "size": 8, "color": _INK, "ha": "right" if late else "left"}
+            axes.annotate(_legible(str(name)), place, (-4 if late else 4, 4 - 13 * (k % 2)), **text)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
@@ -175,9 +210,7 @@ class Charts:
             axes.fill_between(fan.after, fan.low, fan.high, color=_LINES[0], alpha=0.2, linewidth=0)
             inside = np.mean((fan.came >= fan.low) & (fan.came <= fan.high))
             words = f", {inside:.0%} of them between levels {fan.levels[0]:g} and {fan.levels[1]:g}"
-        locator = mdates.AutoDateLocator(maxticks=5)
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+        _dates(axes)
         _legend(axes)
         return self._done(figure, "", f"Demand, {len(fan.after)} forecasts by {model} and what came{words}.")
 
@@ -205,16 +238,27 @@ def _canvas(height: float = _SIZE[1]) -> tuple[Figure, Axes]:
         return figure, figure.add_subplot()
 
 
-def _legend(axes: Axes) -> None:
+def _dates(axes: Axes) -> None:
+    locator = mdates.AutoDateLocator(maxticks=5)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+
+
+def _legend(*several: Axes) -> None:
     """Above the axes, in as many columns as there is room for."""
-    _, names = axes.get_legend_handles_labels()
+    handles, names = [], []
+    for axes in several:
+        own = axes.get_legend_handles_labels()
+        handles += own[0]
+        names += own[1]
     columns = 3 if max(map(len, names)) <= 15 else 2
     with mpl.rc_context(_STYLE):
-        figure = axes.get_figure(root=True)
+        figure = several[0].get_figure(root=True)
         assert figure is not None  # the axes were made on one
         width, height = figure.get_size_inches()
         figure.set_size_inches(width, height + 0.17 * -(-len(names) // columns))
-        figure.legend(loc="outside upper left", ncols=columns, borderaxespad=0, handlelength=1.4, columnspacing=1)
+        place: Any = {"loc": "outside upper left", "ncols": columns, "borderaxespad": 0}
+        figure.legend(handles, names, **place, handlelength=1.4, columnspacing=1)
 
 
 def _legible(name: str) -> str:

@@ -21,13 +21,38 @@ import pandas as pd
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
 from forecastkit.errors import DataError
 from forecastkit.evaluation import comparison, metrics
+from forecastkit.evaluation.report import IMPORTANCE
 from forecastkit.forecaster import Fitted
 
-COLUMNS = ("input", "kind", "mase", "increase", "low", "high")
+
+@dataclass(frozen=True, eq=False)
+class Yardstick:
+    """What errors are measured by: the season, and for each series the error of seasonal naive in its past, [N]."""
+
+    season: int
+    scale: Floats
+
+    @classmethod
+    def of(cls, past: Panel, season: int | None = None) -> Yardstick:
+        """That of the series up to the cutoff; the panel's own season where none is given."""
+        season = season or past.season
+        return cls(season, metrics.scales(past.bare(), season)[:, 0])
 
 
-def importance(fitted: Fitted, panel: Panel, *, horizon: int, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
+def importance(
+    fitted: Fitted,
+    panel: Panel,
+    *,
+    horizon: int,
+    gap: int = 0,
+    yardstick: Yardstick | None = None,
+    repeats: int = 3,
+    seed: int = 0,
+) -> pd.DataFrame:
     """What each input is worth to `fitted` on the last `horizon` periods of `panel`, the most important first.
+
+    The first `gap` of them, a lead time, are forecast too and not scored. `yardstick` is for a `panel` that is not all
+    of the past, or has a season of its own.
 
     A row an input: `mase` without it, its `increase` over the MASE with everything, and `low` to `high`, bounds of the
     increase at 95 % over series. Inputs are the known, past and static columns that the model uses, demand of recent
@@ -36,13 +61,13 @@ def importance(fitted: Fitted, panel: Panel, *, horizon: int, repeats: int = 3, 
 
     Raises `DataError` where no series is longer than the horizon.
     """
-    probe = _Probe.of(fitted, panel, horizon)
+    probe = _Probe.of(fitted, panel, horizon, gap, yardstick)
     whole = probe.losses(panel)  # [N]
     rows = []
-    for name, kind, destroyed in _inputs(fitted, panel, horizon, (repeats, seed)):
+    for name, kind, destroyed in _inputs(probe, panel, (repeats, seed)):
         worse = np.mean([probe.losses(version) - whole for version in destroyed], axis=0)  # [N]
-        rows.append({"input": name, "kind": kind, "mase": np.nanmean(whole + worse), **_increase(worse)})
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("increase", ascending=False, ignore_index=True)
+        rows.append({"input": name, "kind": kind, "mase": _mean(whole + worse), **_increase(worse)})
+    return pd.DataFrame(rows, columns=list(IMPORTANCE)).sort_values("increase", ascending=False, ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -52,17 +77,18 @@ class _Probe:
     fitted: Fitted
     lengths: Ints  # [N] periods that the model may see
     y: Floats  # [N, H]
-    scale: Floats  # [N]
+    yardstick: Yardstick
 
     @classmethod
-    def of(cls, fitted: Fitted, panel: Panel, horizon: int) -> _Probe:
+    def of(cls, fitted: Fitted, panel: Panel, horizon: int, gap: int, yardstick: Yardstick | None) -> _Probe:
         lengths = panel.lengths - horizon
         if (lengths < 1).any():
             name = panel.ids[int(np.argmin(lengths))]
             raise DataError(f"series {name!r} has no period before the last {horizon}: leave it out", series=name)
         rows = panel.offsets[:-1, None] + lengths[:, None] + np.arange(horizon)
         y = np.where(panel.observed[rows], panel.values[rows], np.nan)
-        return cls(fitted, lengths, y, metrics.scales(panel.cut(lengths), panel.season)[:, 0])
+        y[:, :gap] = np.nan
+        return cls(fitted, lengths, y, yardstick or Yardstick.of(panel.cut(lengths)))
 
     def losses(self, panel: Panel) -> Floats:
         """MASE of each series with the inputs of `panel`, [N]; NaN where it is undefined."""
@@ -71,26 +97,31 @@ class _Probe:
         future = panel.known_after(self.lengths, horizon) if known else None
         levels = (0.5,) if recipe.probabilistic else ()
         forecast = self.fitted.update(panel.cut(self.lengths)).predict(horizon, levels=levels, future=future)
-        return metrics.mase(self.y, forecast.median(), self.scale)
+        return metrics.mase(self.y, forecast.median(), self.yardstick.scale)
+
+
+def _mean(losses: Floats) -> float:
+    own = losses[~np.isnan(losses)]
+    return float(own.mean()) if len(own) else float("nan")
 
 
 def _increase(differences: Floats) -> dict[str, float]:
     own = differences[~np.isnan(differences)]
+    if not len(own):  # constant series alone, whose errors nothing scales
+        return dict.fromkeys(("increase", "low", "high"), float("nan"))
     low, high = np.quantile(comparison.resampled(own[:, None])[:, 0] / len(own), [0.025, 0.975])
     return {"increase": own.mean(), "low": low, "high": high}
 
 
-def _inputs(
-    fitted: Fitted, panel: Panel, horizon: int, drawing: tuple[int, int]
-) -> Iterator[tuple[str, str, Iterator[Panel]]]:
+def _inputs(probe: _Probe, panel: Panel, drawing: tuple[int, int]) -> Iterator[tuple[str, str, Iterator[Panel]]]:
     """Each input's name and kind, and the panels in which it means nothing."""
     repeats, seed = drawing
     rng = np.random.default_rng(seed)
     for role in ("known", "past", "static"):
-        if role in fitted.recipe.uses:
+        if role in probe.fitted.recipe.uses:
             for k, name in enumerate(getattr(panel, role).names):
                 yield name, role, (_shuffled(panel, role, k, rng) for _ in range(repeats))
-    season = max(panel.season, 2)
+    season, horizon = max(probe.yardstick.season, 2), probe.y.shape[1]
     for name, newest, oldest in _stretches(season, int(panel.lengths.max()) - horizon):
         yield name, "demand", iter([_flattened(panel, horizon, newest, oldest)])
     shifts = np.unique(np.linspace(1, season - 1, repeats).round().astype(int))

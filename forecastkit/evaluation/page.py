@@ -19,6 +19,7 @@ from forecastkit.evaluation.charts import COLOURS, Chart, Charts, Fan
 
 if TYPE_CHECKING:
     from forecastkit.evaluation.report import Report
+    from forecastkit.forecaster import Explanation
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _SHOWN = 4  # worst series, and as many typical ones
@@ -124,6 +125,7 @@ def _sections(page: _Page) -> Iterator[Section]:
         yield _where(page)
         yield _intervals(page)
         yield _series(page)
+        yield _why(page)
     yield _costs(page)
     yield _data(page)
 
@@ -144,7 +146,7 @@ def _leaderboard(board: pd.DataFrame) -> Table:
         numbers = [_number(row[name], sign=name == "bias") for name in names]
         skill = _percent(row["skill"])
         rows.append([row["model"], mark, _number(row["mase"]), bounds, skill, *numbers, f"{row['failed']:,}"])
-    columns = ["model", "", "MASE", "95 % interval", "skill", *names.values(), "failed series"]
+    columns = ["model", "", "MASE", "95 % interval", "skill", *names.values(), "failed"]
     return Table("Models, best MASE first; skill is against the baseline", columns, rows, (0, 1), first=True)
 
 
@@ -283,18 +285,80 @@ def _naive(times: pd.Series) -> np.ndarray:
     return pd.DatetimeIndex(times).tz_localize(None).to_numpy()
 
 
+def _why(page: _Page) -> Section:
+    inputs, told = page.report.importance(), page.report.explanations()
+    tables, charts = [], []
+    for model, rows in inputs.groupby("model", sort=False):
+        charts.append((page.draw.worth(rows, f"Inputs of {model}"), ""))
+        tables.append(_inputs(str(model), rows))
+    for model, one in told.items():
+        if one.components:
+            charts.append((page.draw.parts(one, f"Parts of a forecast by {model}"), f"{one.series}: {one.form}"))
+        if one.coefficients:
+            tables.append(_coefficients(model, one))
+    words = (
+        "In the last window each input was made meaningless in turn and the forecast made again: what MASE then rises "
+        "by is what the input is worth, with 95 % bounds over series. Inputs that say the same thing stand in for each "
+        "other. What a model says of itself is of the series in the middle of its errors."
+    )
+    return Section("why", "Why it says so", words, tables, charts)
+
+
+def _inputs(model: str, rows: pd.DataFrame) -> Table:
+    cells = [
+        [r["input"], *_worth(r["increase"], r["low"], r["high"]), _number(r["mase"]), r["kind"]]
+        for r in rows.to_dict("records")
+    ]
+    columns = ["input", "increase", "95 % interval", "MASE without", "kind"]
+    return Table(f"What the inputs of {model} are worth", columns, cells, (0, 4))
+
+
+def _worth(increase: float, low: float, high: float) -> tuple[str, str]:
+    """The increase and its bounds; an input that the model never looks at has none."""
+    if not (increase or low or high):
+        return "0", "–"
+    bounds = f"{_number(low, sign=True)} to {_number(high, sign=True)}" if np.isfinite(low) else "–"
+    return _number(increase, sign=True), bounds
+
+
+def _coefficients(model: str, one: Explanation) -> Table:
+    rows = [
+        [name, f"{value:.4g}", f"{error:.3g}" if np.isfinite(error) else "–"]
+        for name, (value, error) in one.coefficients.items()
+    ]
+    return Table(f"{model} on {one.series}: {one.form}", ["coefficient", "estimate", "standard error"], rows)
+
+
+_COSTS = {
+    "fit_s": "fit s",
+    "predict_s": "predict s",
+    "cpu_s": "CPU s",
+    "peak_mb": "peak MB",
+    "size_mb": "size MB",
+    "p95_ms": "one call, ms",
+}
+
+
 def _costs(page: _Page) -> Section:
-    names = {"fit_s": "fit s", "predict_s": "predict s", "cpu_s": "CPU s", "peak_mb": "peak MB", "size_mb": "size MB"}
-    costs = page.report.costs()
-    rows = [[row["model"], *(_number(row[k]) for k in names)] for row in costs.to_dict("records")]
-    table = Table("Work of all windows, summed over processes", ["model", *names.values()], rows)
-    seconds = costs.set_index("model")[["fit_s", "predict_s"]].sum(axis=1).rename("seconds")
-    known = page.board.set_index("model")[["mase"]].join(seconds).dropna()
+    costs = page.board[["model", "mase", "front", *_COSTS]]
+    names = {k: name for k, name in _COSTS.items() if k != "p95_ms" or costs[k].notna().any()}
+    rows = [
+        [r["model"], "yes" if r["front"] else "", _number(r["mase"]), *(_number(r[k]) for k in names)]
+        for r in costs.to_dict("records")
+    ]
+    columns = ["model", "front", "MASE", *names.values()]
+    table = Table("Work of all windows, summed over processes", columns, rows, (0, 1))
+    known = costs.assign(seconds=costs["fit_s"] + costs["predict_s"]).dropna(subset=["mase", "seconds"])
     charts = []
     if len(known) > 1:
-        front = comparison.pareto(known[["mase", "seconds"]].to_numpy())
-        charts.append((page.draw.costs(known, list(front)), ""))
-    words = "Peak memory is what the work added to the process; size is what a saved model holds beside its history."
+        by_model = known.set_index("model")
+        charts.append((page.draw.costs(by_model[["mase", "seconds"]], list(by_model["front"])), ""))
+    words = (
+        "None is both better and quicker than a model on the front. Peak memory is what the work added to the process; "
+        "size is what a saved model holds beside its history."
+    )
+    if "p95_ms" in names:
+        words += " 95 of 100 calls for one series are answered within the time of one call."
     return Section("costs", "What it costs", words, [table], charts)
 
 

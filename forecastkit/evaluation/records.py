@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,11 @@ from forecastkit.errors import ConfigError, StoreError
 from forecastkit.evaluation import metrics
 from forecastkit.evaluation.splits import Plan, Window
 from forecastkit.execution import Usage
-from forecastkit.forecaster import Forecast
+from forecastkit.forecaster import Explanation, Forecast
 from forecastkit.store import store_errors
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 PANEL = "panel"
@@ -38,6 +41,7 @@ _HEAD = "backtest.json"
 _PARTS = "parts"
 _SEGMENTS = "series.parquet"
 _HISTORY = "history.parquet"
+_WHY = "why.json"
 _ABOUT = b"forecastkit"
 _SAME = ("data", "plan", "levels")  # what a run that goes on must have in common with its beginning
 
@@ -51,6 +55,7 @@ class Cost:
     cpu_s: float
     peak_mb: float
     size_mb: float = 0.0  # of what was learned, beside recipe and history
+    p95_ms: float = float("nan")  # of a call for one series, where that was measured
 
     @classmethod
     def of(cls, fitting: Usage, predicting: Usage, size_mb: float) -> Cost:
@@ -189,16 +194,52 @@ def read_history(folder: Path, series: Sequence[str]) -> pa.Table:
     return _read(folder / _HISTORY, lambda file: pq.read_table(file, filters=[("series", "in", list(series))]))
 
 
+def write_why(folder: Path, model: str, importance: pd.DataFrame, told: Explanation) -> None:
+    """Keep why a model forecasts what it does beside what is kept of others."""
+    own = asdict(told) | {"times": np.datetime_as_string(told.times).tolist()}
+    own["coefficients"] = {name: list(map(plain, pair)) for name, pair in told.coefficients.items()}
+    own["components"] = {name: list(map(plain, part.tolist())) for name, part in told.components.items()}
+    table = {name: list(map(plain, column)) for name, column in importance.to_dict("list").items()}
+    found = {"importance": table, "told": own}
+    content = json.dumps(read_why(folder) | {model: found}, allow_nan=False).encode()
+    write_atomic(folder / _WHY, lambda out: out.write(content))
+
+
+def read_why(folder: Path) -> dict[str, dict[str, Any]]:
+    """What `write_why` kept, by model; empty where nobody asked."""
+    file = folder / _WHY
+    if not file.is_file():
+        return {}
+    try:
+        with store_errors(file):
+            found: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{file}: damaged ({error})") from error
+    return found
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: None for a number that is not finite."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 def part_file(folder: Path, model: str, window: int, chunk: int) -> Path:
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", model)[:40]
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", model)[:40]
     digest = hashlib.sha256(model.encode()).hexdigest()[:8]
-    return folder / _PARTS / f"{plain}-{digest}" / f"{window:04d}-{chunk:05d}.parquet"
+    return folder / _PARTS / f"{readable}-{digest}" / f"{window:04d}-{chunk:05d}.parquet"
 
 
 def write(folder: Path, part: Part, table: pa.Table) -> None:
-    about = {_ABOUT: json.dumps(asdict(part)).encode()}
+    cost = {name: plain(value) for name, value in asdict(part.cost).items()}
+    about = {_ABOUT: json.dumps(asdict(part) | {"cost": cost}, allow_nan=False).encode()}
     file = part_file(folder, part.model, part.window, part.chunk)
     write_atomic(file, lambda out: pq.write_table(table.replace_schema_metadata(about), out))
+
+
+def part(folder: Path, model: str, window: int, chunk: int) -> Part | None:
+    """What one part says about itself; None where it is not there yet."""
+    file = part_file(folder, model, window, chunk)
+    return _about(file, _read(file, pq.read_schema)) if file.exists() else None
 
 
 def parts(folder: Path, model: str) -> Iterator[Part]:
@@ -235,7 +276,8 @@ def _about(file: Path, schema: pa.Schema) -> Part:
         about = json.loads(schema.metadata[_ABOUT])
     except (TypeError, KeyError, json.JSONDecodeError) as error:
         raise StoreError(f"{file}: damaged ({error})") from error
-    return Part(**about | {"cost": Cost(**about["cost"])})
+    cost = {name: float("nan") if value is None else value for name, value in about["cost"].items()}
+    return Part(**about | {"cost": Cost(**cost)})
 
 
 def table(panel: Panel, plan: Plan, cut: Window, forecast: Forecast) -> pa.Table:

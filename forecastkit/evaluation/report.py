@@ -9,25 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from forecastkit.data.io import write_atomic
+from forecastkit.data.io import check_writable, write_atomic
 from forecastkit.data.panel import Floats
 from forecastkit.errors import ConfigError, MissingExtraError, closest
 from forecastkit.evaluation import comparison, conformal, records, scores
-from forecastkit.evaluation.comparison import Comparison
+from forecastkit.evaluation.comparison import Comparison, Flags
 from forecastkit.evaluation.conformal import Conformal
-from forecastkit.evaluation.records import Part
+from forecastkit.evaluation.records import Part, plain
 from forecastkit.evaluation.scores import SCORES
+from forecastkit.forecaster import Explanation
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _AGAINST = ("skill", "mase_low", "mase_high", "with_best")
-LEADERBOARD = ("model", "recipe", *SCORES[:7], *_AGAINST, "fit_s", "predict_s", "peak_mb", "series", "failed")
+_COSTS = {
+    "fit_s": "sum", "predict_s": "sum", "cpu_s": "sum", "peak_mb": "max", "size_mb": "max", "p95_ms": "max",
+}  # fmt: skip
+LEADERBOARD = ("model", "recipe", *SCORES[:7], *_AGAINST, *_COSTS, "front", "series", "failed")
+IMPORTANCE = ("input", "kind", "mase", "increase", "low", "high")
 _GROUPS = ("model", "series", "window", "cutoff", "time", "step")
 
 
@@ -123,7 +129,7 @@ class Report:
     @property
     def timings(self) -> pd.DataFrame:
         """Cost of each model in each window: fit_s, predict_s, cpu_s (summed over processes), peak_mb (largest),
-        size_mb of what was learned."""
+        size_mb of what was learned, p95_ms of a call for one series where that was measured."""
         import pandas as pd
 
         rows = [
@@ -131,7 +137,7 @@ class Report:
             for model in self.models
             for part in self._parts(model)
         ]
-        how = {"fit_s": "sum", "predict_s": "sum", "cpu_s": "sum", "peak_mb": "max", "size_mb": "sum"}
+        how = _COSTS | {"size_mb": "sum"}  # of all pieces of the panel
         frame = pd.DataFrame(rows, columns=["model", "window", *how])
         return frame.groupby(["model", "window"], sort=False).agg(how).reset_index()
 
@@ -230,11 +236,11 @@ class Report:
         return {m for m in self.models if bad.get(m, 0) >= cells.get(m, 0)}
 
     def leaderboard(self) -> pd.DataFrame:
-        """One row a model, best MASE first: accuracy, bias, seconds, memory, series scored and failed.
+        """One row a model, best MASE first: accuracy, bias, costs as in `costs`, series scored and failed.
 
         `skill` is the share of the baseline's MASE that is saved, `mase_low` and `mase_high` bound MASE at 95 % over
-        series, `with_best` marks the models that can't be told from the first one (`compare`). A model that failed on
-        every series has no scores and stands last.
+        series, `with_best` marks the models that can't be told from the first one (`compare`), `front` those that none
+        beats in both MASE and seconds. A model that failed on every series has no scores and stands last.
         """
         import pandas as pd
 
@@ -242,7 +248,7 @@ class Report:
         accuracy = scores.ratios(total.groupby(level="model").sum(min_count=1)).reindex(models)[list(SCORES[:7])]
         hopeless = self._hopeless(total)
         accuracy.loc[[m in hopeless for m in models]] = np.nan
-        cost = self.timings.groupby("model").agg({"fit_s": "sum", "predict_s": "sum", "peak_mb": "max"})
+        cost = self.costs().set_index("model")
         counts = {
             "series": total.groupby(level="model").size(),
             "failed": self.failures.groupby("model")["series"].nunique(),
@@ -250,6 +256,7 @@ class Report:
         board = pd.DataFrame({"recipe": self.head["recipes"]}).reindex(models)
         board = board.join([accuracy, self._against(total, hopeless), cost.reindex(models)])
         board = board.assign(**{name: c.reindex(models).fillna(0).astype(int) for name, c in counts.items()})
+        board = board.assign(front=_front(board))
         board = board.rename_axis("model").reset_index()[list(LEADERBOARD)]
         return board.sort_values(["mase", "wape"], ignore_index=True)
 
@@ -286,9 +293,35 @@ class Report:
         return found.reset_index().merge(self.segments, on="series", how="left")
 
     def costs(self) -> pd.DataFrame:
-        """What each model cost: fit_s, predict_s and cpu_s of all windows, peak_mb, size_mb of what it learned."""
-        how = {"fit_s": "sum", "predict_s": "sum", "cpu_s": "sum", "peak_mb": "max", "size_mb": "max"}
-        return self.timings.groupby("model", sort=False).agg(how).reset_index()
+        """What each model cost: fit_s, predict_s and cpu_s of all windows, peak_mb, size_mb of what it learned, p95_ms
+        of a call for one series where that was measured (`Run.latency`, `--latency`)."""
+        return self.timings.groupby("model", sort=False).agg(_COSTS).reset_index()
+
+    def importance(self) -> pd.DataFrame:
+        """What each input was worth to the models that were asked (`evaluation.explaining`), the first of the most.
+
+        Columns as `forecastkit.evaluation.importance` has them, after the model; no rows where nobody asked.
+        """
+        import pandas as pd
+
+        numbers = dict.fromkeys(IMPORTANCE[2:], float)  # NaN stands there as null
+        found = [
+            pd.DataFrame(why["importance"]).astype(numbers).assign(model=model)
+            for model, why in records.read_why(self.folder).items()
+        ]
+        columns = ["model", *IMPORTANCE]
+        return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+
+    def explanations(self) -> dict[str, Explanation]:
+        """What those models say themselves of a series in the middle of their errors, by model."""
+        found = {}
+        for model, why in records.read_why(self.folder).items():
+            told = dict(why["told"])
+            pairs = {name: np.array(pair, float).tolist() for name, pair in told["coefficients"].items()}
+            told["coefficients"] = {name: (estimate, error) for name, (estimate, error) in pairs.items()}
+            told["components"] = {name: np.array(part, float) for name, part in told["components"].items()}
+            found[model] = Explanation(**told | {"times": np.array(told["times"], "M8[us]")})
+        return found
 
     def history(self, series: Sequence[str]) -> pd.DataFrame:
         """Demand of some series before the last cutoff, a few horizons of it: series, time, y."""
@@ -302,14 +335,16 @@ class Report:
 
     def to_html(self, file: str | Path | None = None) -> str:
         """The whole report as one page that needs nothing else; also written to `file`. Needs the extra `report`."""
-        try:
-            from forecastkit.evaluation import page
-        except ImportError as error:
-            raise MissingExtraError("the HTML report", "report") from error
-        text = page.render(self)
+        text: str = _page().render(self)
         if file is not None:
             write_atomic(Path(file), lambda out: out.write(text.encode()))
         return text
+
+    @staticmethod
+    def check_html(file: str | Path) -> None:
+        """Raise `MissingExtraError` or `StoreError` where `to_html(file)` would, ahead of long work."""
+        _page()
+        check_writable(Path(file))
 
     def summary(self) -> dict[str, Any]:
         """Everything that `forecastkit backtest --json` prints, as plain values; what has no value is None."""
@@ -327,6 +362,24 @@ class Report:
         }
 
 
+def _page() -> ModuleType:
+    """The module that makes pages, which needs the extra."""
+    try:
+        from forecastkit.evaluation import page
+    except ImportError as error:
+        raise MissingExtraError("the HTML report", "report") from error
+    return page
+
+
+def _front(board: pd.DataFrame) -> Flags:
+    """The models that no other beats in both MASE and seconds; none without a score is one."""
+    points = board[["mase"]].assign(seconds=board["fit_s"] + board["predict_s"])
+    whole = points.notna().all(axis=1).to_numpy()
+    front = np.zeros(len(board), bool)
+    front[whole] = comparison.pareto(points[whole].to_numpy(np.float64))
+    return front
+
+
 def _known(name: str, known: Iterable[str], what: str) -> str:
     if name not in known:
         raise ConfigError(f"scores can't be {what} by {name!r}{closest(name, known)}: {', '.join(known)}")
@@ -340,8 +393,3 @@ def _with(table: pa.Table, traits: pd.DataFrame) -> pa.Table:
     for key in traits.columns:
         table = table.append_column(key, pa.array(traits[key].reindex(names).to_numpy()[codes]))
     return table
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON has it: None for a number that is not finite."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value

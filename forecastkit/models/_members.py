@@ -1,26 +1,24 @@
-"""What `ensemble` and `auto` share: fitted members whose forecasts are combined, and weights from past windows."""
+"""What `ensemble` and `auto` share: fitted members whose forecasts are combined."""
 
 from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import nnls
 
-from forecastkit import baseline, models, recipes
-from forecastkit.data.panel import Floats, Ints, Panel, ranges
-from forecastkit.errors import ConfigError
+from forecastkit import baseline, execution, models, recipes
+from forecastkit.data.panel import Floats, Ints, Panel
+from forecastkit.errors import ConfigError, DataError, FitError
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State
+from forecastkit.local import fit_spread
 
 logger = logging.getLogger(__name__)
 
-_FAR = 10.0  # spreads of a series beyond which an error counts as this
-_RIDGE = 0.1  # of the mean variance of errors: weights lean to equal ones
+LEAST = 0.03  # weight below which a member is not heard beside others
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,6 +37,11 @@ class MembersFitted(Fitted):
         """The weight of each member by its text."""
         return dict(zip(self.texts, self.weights.tolist(), strict=True))
 
+    def weighed(self) -> str:
+        """The members and their weights, the largest first."""
+        ordered = sorted(self.shares.items(), key=lambda item: -item[1])
+        return ", ".join(f"{text} {weight:.2f}" for text, weight in ordered)
+
     def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
         heard = [k for k, weight in enumerate(self.weights) if weight > 0 and len(self.members[k].history)]
         shape = len(self.history), horizon
@@ -56,15 +59,25 @@ class MembersFitted(Fitted):
         return found[0], found[1]
 
     def _combined(self, parts: Floats, weights: Floats) -> Floats:
-        """The weighted mean of those members that have a forecast, 0 where none has; [K, N, ...] -> [N, ...]."""
+        """The weighted mean of those members that have a forecast, 0 where none has; [K, N, ...] -> [N, ...].
+
+        One with less than `LEAST` is heard where no other is: a trace of it would lift each quantile that is zero.
+        """
+        weights = weights.reshape(-1, *(1,) * (parts.ndim - 1))
         seen = ~np.isnan(parts)
-        shares = np.where(seen, weights.reshape(-1, *(1,) * (parts.ndim - 1)), 0.0)
+        loud = seen & (weights >= LEAST)
+        shares = np.where(np.where(loud.any(axis=0), loud, seen), weights, 0.0)
         total = shares.sum(axis=0)
         return (shares * np.where(seen, parts, 0.0)).sum(axis=0) / np.where(total > 0, total, 1.0)
 
     def _updated(self, history: Panel) -> Self:
-        members = tuple(_moved(member, history) for member in self.members)
+        members = tuple(moved(member, history) for member in self.members)
         return replace(self, history=history, members=members, failures=uncovered(members, history))
+
+    @property
+    def size_mb(self) -> float:
+        """Of the members and their weights; the histories that stand among their arrays on disk are not learned."""
+        return self.weights.nbytes / 1e6 + sum(member.size_mb for member in self.members)
 
     def state(self) -> State:
         arrays, values = {"weights": self.weights}, []
@@ -107,7 +120,7 @@ def places(part: Panel, whole: Panel) -> Ints:
     return np.array([place[name] for name in part.ids], np.int64)
 
 
-def _moved(member: Fitted, history: Panel) -> Fitted:
+def moved(member: Fitted, history: Panel) -> Fitted:
     """The member on newer periods of the series it knows; a pooled one takes new series too."""
     if member.recipe.pooled:
         return member.update(history)
@@ -139,10 +152,33 @@ def uncovered(members: Sequence[Fitted], history: Panel) -> dict[str, str]:
     return baseline.unseen(history) | alone
 
 
-def fit_where_long_enough(recipe: Forecaster, train: Panel, horizon: int) -> Fitted:
-    """`recipe` on those series of `train` that are long enough for it; the error of the first one where none is."""
+def fit_where_long_enough(recipe: Forecaster, train: Panel, horizon: int, begun: Fitted | None = None) -> Fitted:
+    """`recipe` on those series of `train` that are long enough for it; the error of the first one where none is.
+
+    What is `begun` is gone on with. A model that goes series by series is spread over the processes that there are.
+    """
     kept = np.flatnonzero(train.lengths >= recipe.needs(train))
-    return recipe.fit(train.take(kept) if 0 < len(kept) < len(train) else train, horizon=horizon)
+    part = train.take(kept) if 0 < len(kept) < len(train) else train
+    if begun is not None:
+        return begun.refit(part, horizon=horizon)
+    return fit_spread(recipe, part, execution.processes(), horizon=horizon, progress=execution.report)
+
+
+def fit_those_that_can(
+    recipes: Mapping[str, Forecaster], train: Panel, horizon: int, begun: Mapping[str, Fitted]
+) -> dict[str, Fitted]:
+    """Each of the `recipes` that can be fitted, by its text; the error of the first one where none can."""
+    found: dict[str, Fitted] = {}
+    errors = []
+    for text, recipe in recipes.items():
+        try:
+            found[text] = fit_where_long_enough(recipe, train, horizon, begun.get(text))
+        except (FitError, DataError) as error:
+            errors.append(error)
+            logger.warning("%s can't be fitted and is left out: %s", text, error)
+    if not found:
+        raise errors[0]
+    return found
 
 
 @dataclass(frozen=True)
@@ -170,76 +206,9 @@ class MembersForecaster(Forecaster):
         """The recipes of the members."""
 
     @property
-    def threaded(self) -> bool:
-        """What is chosen for the whole panel needs it whole: it is never fitted in pieces."""
+    def whole(self) -> bool:
+        """Weights, choice and pooled members are for all series; fitted in pieces, they would be paid for in each."""
         return True
 
     def needs(self, train: Panel) -> int:
         return min(recipe.needs(train) for recipe in self.members_recipes())
-
-
-def errors_after(member: Fitted, panel: Panel, horizon: int) -> Floats:
-    """Errors of the medians for the periods that follow the member's history in `panel`, in spreads; [n, H].
-
-    NaN where nothing was seen and in series without a spread. The rows are the member's series.
-    """
-    part = panel.take(places(member.history, panel))
-    ends = member.history.ends - part.starts + 1
-    future = part.known_after(ends, horizon) if len(part.known) else None
-    levels = (0.5,) if member.recipe.probabilistic else ()
-    mean, quantiles = told(member, horizon, levels, future, np.arange(len(part)))
-    scale = baseline.spread(baseline.demand(part), part.offsets, min(part.season, int(part.lengths.min())))[:, None]
-    error = (quantiles[..., 0] if levels else mean) - _actual(part, ends, horizon)
-    return np.clip(error / np.where(scale > 0, scale, np.nan), -_FAR, _FAR)
-
-
-def _actual(panel: Panel, ends: Ints, horizon: int) -> Floats:
-    """Demand of the `horizon` periods after the first `ends` of each series, NaN where none was seen; [N, H]."""
-    rows = ranges(panel.offsets[:-1] + ends, np.full(len(ends), horizon))
-    return baseline.demand(panel)[rows].reshape(-1, horizon)
-
-
-def long_enough(train: Panel, horizon: int, window: int) -> Ints:
-    """Series with a season or more of history before the `window`-th last window."""
-    return np.flatnonzero(train.lengths - window * horizon > train.season)
-
-
-def before(train: Panel, kept: Ints, periods: int) -> Panel:
-    """The series `kept` without their last `periods`."""
-    part = train.take(kept)
-    return part.cut(part.lengths - periods)
-
-
-def stacked(errors: Floats) -> Floats:
-    """The weights from 0 that add up to 1 and make the squared error least, leaning to equal ones; [K, E] -> [K].
-
-    Bates & Granger (1969), The combination of forecasts; not below zero: Breiman (1996), Stacked regressions.
-    """
-    covariance = errors @ errors.T / max(errors.shape[1], 1)
-    size = np.trace(covariance) / len(errors)
-    if not size > 0:
-        return equal(len(errors))
-    root = np.linalg.cholesky(covariance / size + (_RIDGE + 1e-9) * np.eye(len(errors)))
-    heavy = 1e4  # so that they add up
-    weights, _ = nnls(np.vstack([root.T, np.full(len(errors), heavy)]), np.append(np.zeros(len(errors)), heavy))
-    total: Floats = weights / weights.sum()
-    return total
-
-
-def inverse(errors: Floats) -> Floats:
-    """Weights by one over the mean absolute error; [K, E] -> [K]."""
-    size = np.abs(errors).mean(axis=1) if errors.shape[1] else np.zeros(len(errors))
-    if not size.max() > 0:
-        return equal(len(errors))
-    shares = size.max() / np.maximum(size, 1e-9 * size.max())
-    return shares / shares.sum()
-
-
-def equal(count: int) -> Floats:
-    return np.full(count, 1 / count)
-
-
-def in_all(errors: NDArray[Any]) -> Floats:
-    """Those errors that every member has; [K, ...] -> [K, E]."""
-    flat = errors.reshape(len(errors), -1)
-    return flat[:, ~np.isnan(flat).any(axis=0)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -15,6 +15,7 @@ from forecastkit.data.panel import Floats, Ints, Panel
 from forecastkit.errors import ConfigError, DataError, FitError, MissingExtraError
 from forecastkit.forecaster import Fitted, Forecaster
 from forecastkit.models import _members as of
+from forecastkit.models import _weights as past
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ _SMALLEST_SAMPLE = 64  # series of the first round
 _GROWTH = 4  # times as many in the next one, with half of the candidates
 _TEAM = 4  # candidates of the last round, from which the ensemble is made
 _WORTH = 0.995  # of the best single error, which the ensemble must beat to be taken
+_OVER = 0.1  # of the time, by which it may be overrun, beside one fit
+_GONE_ON = 0.3  # of a fit, about which one takes that goes on from what was fitted before the windows
 _LATE = "no time for more"
 _INTERMITTENT = 0.5  # share of zeros
 
@@ -56,13 +59,14 @@ class AutoFitted(of.MembersFitted):
 class Auto(of.MembersForecaster):
     """For whoever wants a good model and has no time to compare: a backtest inside the fit, with a time limit.
 
-    Candidates are scored on past windows of `horizon` periods by their absolute errors in spreads of the series: first
-    on a sample of series, then the better half on four times as many (successive halving, Jamieson & Talwalkar 2016),
-    until all series are in. The best single one competes with the ensemble of the last four, whose weights are found on
-    one half of the errors and scored on the other. A model of all series is fitted on all of them at once and scored on
-    the sample.
+    Candidates are fitted before the past windows of `horizon` periods, move through them, and are scored by their
+    absolute errors in spreads of the series: first on a sample of series, then the better half on four times as many
+    (successive halving, Jamieson & Talwalkar 2016), until all series are in. The best single one competes with the
+    ensemble of the last four, whose weights are found on one half of the errors and scored on the other. A model of all
+    series is fitted on all of them at once and scored on the sample.
 
-    minutes: after which nothing new is begun; what runs is finished, and then the chosen models are fitted once more.
+    minutes: that all of it may take. Nothing is begun that would leave no time to fit the best so far on everything;
+        what a candidate takes is known once it has been fitted, so that one fit can go beyond.
     candidates: texts as of `-m`; none lets the panel decide.
     windows: past windows that count.
     season: periods in a season of all candidates; None takes the panel's.
@@ -109,18 +113,24 @@ class Auto(of.MembersForecaster):
     def _fit(self, train: Panel, horizon: int) -> AutoFitted:
         texts = self.candidates or fitting(train, self.season or train.season)
         found = {text: recipe for text in texts if (recipe := self._recipe(text)) is not None}
-        contest = _Contest(train, horizon, self.windows, time.perf_counter() + 60 * self.minutes)
-        runners = [_Runner(text, recipe) for text, recipe in found.items()]
-        chosen, weights, reason = _chosen(contest.run(runners, self.seed))
+        needed = min((recipe.needs(train) for recipe in found.values()), default=1)
+        windows, kept = past.room(train, horizon, self.windows, needed)
+        contest = _Contest(train, kept, horizon, windows, _Clock.of(60 * self.minutes))
+        runners = [_Runner.of(text, recipe, contest) for text, recipe in found.items()]
+        chosen, weights, reason = _chosen(contest.run(runners, self.seed), contest)
+        fits = _first_fits([chosen, *([r] for r in _by_error(runners) if r not in chosen)], train, horizon)
+        stayed = [k for k, runner in enumerate(chosen) if runner.text in fits]
+        if len(stayed) < len(chosen):
+            reason = f"{', '.join(fits)}, as others could not be fitted on everything; chosen was {reason}"
         logger.info("%s: %s", self.name, reason)
-        members = tuple(of.fit_where_long_enough(runner.recipe, train, horizon) for runner in chosen)
+        members = tuple(fits.values())
         return AutoFitted(
             recipe=self,
             history=train,
             failures=of.uncovered(members, train),
-            texts=tuple(runner.text for runner in chosen),
+            texts=tuple(fits),
             members=members,
-            weights=weights,
+            weights=past.among(weights, stayed) if stayed else past.equal(len(members)),
             reason=reason,
             tried=tuple(runner.row() for runner in runners),
         )
@@ -145,45 +155,70 @@ def fitting(train: Panel, season: int) -> tuple[str, ...]:
     return _ALL
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """The time for all of it, and when that began, in seconds."""
+
+    begun: float
+    seconds: float
+
+    @classmethod
+    def of(cls, seconds: float) -> Self:
+        return cls(time.perf_counter(), seconds)
+
+    def left(self) -> float:
+        return self.begun + self.seconds - time.perf_counter()
+
+
 @dataclass(eq=False)
 class _Runner:
     """A candidate in the contest.
 
-    seconds: spent on fitting `fitted` series, in all windows · error: mean absolute one in the last round
-    that it was in · out: why it went · errors: [N, H] on each past window, NaN where not known.
+    errors: [W, N, H] on the past windows, NaN where not known · seconds: spent on `fitted` series · error: mean
+    absolute one in the last round that it was in · out: why it went · begun: fitted before the windows on all series
+    there, where that makes the last fit quicker.
     """
 
     text: str
     recipe: Forecaster
+    errors: Floats
     seconds: float = 0.0
     fitted: int = 0
     error: float = float("inf")
     out: str = ""
-    errors: dict[int, Floats] = field(default_factory=dict)
+    begun: Fitted | None = None
 
-    def of(self, sample: Ints) -> Floats:
-        """The errors on a sample, window after window; [W * n, H]."""
-        return np.concatenate([part[sample] for part in self.errors.values()])
+    @classmethod
+    def of(cls, text: str, recipe: Forecaster, contest: _Contest) -> Self:
+        return cls(text, recipe, np.full((contest.windows, len(contest.train), contest.horizon), np.nan))
+
+    def known(self) -> Ints:
+        """The series that it was scored on."""
+        return np.flatnonzero(~np.isnan(self.errors).all(axis=(0, 2)))
+
+    def expected(self, count: int) -> float:
+        """Seconds for so many series, by what it took so far; 0 where nothing is known."""
+        return self.seconds / max(self.fitted, 1) * count
+
+    def last(self, count: int) -> float:
+        """Seconds of the fit on everything."""
+        return (_GONE_ON if self.begun is not None else 1.0) * self.expected(count)
 
     def row(self) -> dict[str, Any]:
         error = round(self.error, 4) if np.isfinite(self.error) else None
-        return {
-            "model": self.text,
-            "error": error,
-            "series": int(np.any([~np.isnan(part).all(axis=1) for part in self.errors.values()], axis=0).sum()),
-            "seconds": round(self.seconds, 2),
-            "out": self.out,
-        }
+        series, seconds = len(self.known()), round(self.seconds, 2)
+        return {"model": self.text, "error": error, "series": series, "seconds": seconds, "out": self.out}
 
 
 @dataclass(frozen=True, eq=False)
 class _Contest:
-    """Past windows of a panel, and until when there is time."""
+    """Past windows of those series that are `kept`, and the time that there is."""
 
     train: Panel
+    kept: Ints
     horizon: int
     windows: int
-    until: float
+    clock: _Clock
 
     def run(self, runners: list[_Runner], seed: int) -> list[_Runner]:
         """Those of the last round that was finished, the best first."""
@@ -193,7 +228,7 @@ class _Contest:
             sample = np.sort(order[:size])
             for runner in left:
                 execution.report(runners.index(runner), len(runners), f"trying {runner.text}")
-                self._extend(runner, sample)
+                self._extend(runner, np.intersect1d(self.kept, sample), left)
             here = [runner for runner in left if not runner.out]
             if not here or (size > _SMALLEST_SAMPLE and any(runner.out == _LATE for runner in left)):
                 return left[:_TEAM]  # as the last round left them, there was no time for this one
@@ -207,60 +242,88 @@ class _Contest:
 
     def _ranked(self, runners: list[_Runner], sample: Ints) -> list[_Runner]:
         """By the errors that all of them have on the sample."""
-        together = of.in_all(np.stack([runner.of(sample) for runner in runners]))  # [K, E]
+        together = past.in_all(np.stack([runner.errors[:, sample] for runner in runners]))  # [K, E]
         for runner, errors in zip(runners, together, strict=True):
             runner.error = float(np.abs(errors).mean()) if len(errors) else float("inf")
-        return sorted(runners, key=lambda runner: runner.error)
+        return _by_error(runners)
 
-    def _extend(self, runner: _Runner, sample: Ints) -> None:
-        """Score a candidate on what it was not scored on of a sample, on every window, while there is time."""
-        for window in range(self.windows, 0, -1):
-            known = runner.errors.setdefault(window, np.full((len(self.train), self.horizon), np.nan))
-            fresh = np.intersect1d(of.long_enough(self.train, self.horizon, window), sample)
-            fresh = fresh[np.isnan(known[fresh]).all(axis=1)]
-            if runner.out or not len(fresh) or (runner.recipe.pooled and not np.isnan(known).all()):
-                continue
-            if time.perf_counter() + self._expected(runner, len(fresh)) > self.until:
-                runner.out = _LATE
-            else:
-                self._score(runner, window, fresh)
-
-    def _expected(self, runner: _Runner, count: int) -> float:
-        """Seconds for so many series, by what it took so far."""
-        if not runner.fitted:
-            return 0.0
-        return runner.seconds / runner.fitted * (len(self.train) if runner.recipe.pooled else count)
-
-    def _score(self, runner: _Runner, window: int, fresh: Ints) -> None:
+    def _extend(self, runner: _Runner, sample: Ints, beside: list[_Runner]) -> None:
+        """Score a candidate on what it was not scored on of a sample, while there is time."""
+        fresh = np.setdiff1d(sample, runner.known())
+        if runner.out or not len(fresh) or (runner.recipe.pooled and runner.fitted):
+            return
         # A model of all series learns from all of them, however few are looked at.
-        kept = of.long_enough(self.train, self.horizon, window) if runner.recipe.pooled else fresh
-        past = of.before(self.train, kept, window * self.horizon)
+        wanted = self.kept if runner.recipe.pooled else fresh
+        if runner.expected(len(wanted)) + self._reserve(beside) > self.clock.left():
+            runner.out = _LATE
+        else:
+            self._score(runner, wanted)
+
+    def _reserve(self, runners: list[_Runner]) -> float:
+        """Seconds in which the best so far can be fitted on everything."""
+        scored = sorted((runner for runner in runners if runner.fitted), key=lambda runner: runner.error)
+        return sum(runner.last(len(self.train)) for runner in scored[:_TEAM])
+
+    def _score(self, runner: _Runner, wanted: Ints) -> None:
+        earlier = past.before(self.train, wanted, self.windows * self.horizon)
         begun = time.perf_counter()
         try:
-            member = of.fit_where_long_enough(runner.recipe, past, self.horizon)
-            rows = kept[of.places(member.history, past)]
-            runner.errors[window][rows] = of.errors_after(member, self.train, self.horizon)
+            member = of.fit_where_long_enough(runner.recipe, earlier, self.horizon)
+            rows = wanted[of.places(member.history, earlier)]
+            found = past.moving_errors(member, self.train.take(rows), self.horizon, self.windows)
         except (FitError, DataError) as error:
             runner.out = str(error)
+        else:
+            runner.errors[:, rows] = found
+            runner.error = float(np.nanmean(np.abs(found))) if not np.isnan(found).all() else float("inf")
+            runner.begun = member if runner.recipe.warm and runner.recipe.pooled else None
         runner.seconds += time.perf_counter() - begun
-        runner.fitted += len(kept)
+        runner.fitted += len(wanted)
+
+    def affords(self, team: list[_Runner]) -> bool:
+        """Whether there is time to fit them on everything, of which one may go beyond."""
+        seconds = [runner.last(len(self.train)) for runner in team]
+        return sum(seconds) - max(seconds) <= self.clock.left() + _OVER * self.clock.seconds
 
 
-def _chosen(scored: list[_Runner]) -> tuple[list[_Runner], Floats, str]:
+def _by_error(runners: list[_Runner]) -> list[_Runner]:
+    return sorted(runners, key=lambda runner: runner.error)
+
+
+def _first_fits(teams: list[list[_Runner]], train: Panel, horizon: int) -> dict[str, Fitted]:
+    """Those that can be fitted of the first team in which one can, by their texts."""
+    errors = []
+    for team in teams:
+        begun = {runner.text: runner.begun for runner in team if runner.begun is not None}
+        try:
+            return of.fit_those_that_can({runner.text: runner.recipe for runner in team}, train, horizon, begun)
+        except (FitError, DataError) as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _chosen(scored: list[_Runner], contest: _Contest) -> tuple[list[_Runner], Floats, str]:
     """Who is taken, with which weights, and why."""
     best = scored[0]
     alone = [best], np.ones(1)
     if not np.isfinite(best.error):
-        return *alone, f"{best.text}: no series is long enough for a past window to choose by"
-    together = of.in_all(np.stack([runner.of(np.arange(len(runner.errors[1]))) for runner in scored]))  # [K, E]
+        why = "nothing could be scored in time" if len(contest.kept) else "no series is long enough for a past window"
+        return *alone, f"{best.text}: {why}"
+    together = past.in_all(np.stack([runner.errors for runner in scored]))  # [K, E]
     if len(scored) < 2 or not together.shape[1]:
         return *alone, f"{best.text}: nothing else was scored"
     singly, crossed = np.abs(together).mean(axis=1), _crossed(together)
     said = f"mean absolute error {singly[0]:.4f} spreads, the ensemble of {len(scored)} {crossed:.4f}"
     if crossed >= _WORTH * singly.min():
         return *alone, f"{best.text}: {said}"
-    weights = of.stacked(together)
-    return scored, weights, f"the ensemble of {', '.join(r.text for r in scored)}: {said}, {best.text} alone"
+    heard = np.flatnonzero(past.stacked(together) >= of.LEAST)  # who has less would cost as much as the others
+    if len(heard) < 2:
+        return [scored[heard[0]]], np.ones(1), f"{scored[heard[0]].text}: {said}, which adds nothing"
+    team, weights = [scored[k] for k in heard], past.stacked(together[heard])
+    if not contest.affords(team):
+        return *alone, f"{best.text}: {said}, which there was no time to fit"
+    names = ", ".join(f"{runner.text} {weight:.2f}" for runner, weight in zip(team, weights, strict=True))
+    return team, weights, f"the ensemble of {names}: {said}, {best.text} alone"
 
 
 def _crossed(errors: Floats) -> float:
@@ -268,5 +331,5 @@ def _crossed(errors: Floats) -> float:
     halves = np.array_split(np.arange(errors.shape[1]), 2)
     if not len(halves[1]):
         return float("inf")
-    own = [np.abs(of.stacked(errors[:, a]) @ errors[:, b]) for a, b in (halves, halves[::-1])]
+    own = [np.abs(past.stacked(errors[:, a]) @ errors[:, b]) for a, b in (halves, halves[::-1])]
     return float(np.concatenate(own).mean())

@@ -12,7 +12,7 @@ from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
 from forecastkit.data.panel import Floats
 from forecastkit.errors import ConfigError, FitError
-from forecastkit.forecaster import Trial
+from forecastkit.forecaster import Explanation, Trial
 from forecastkit.local import LocalForecaster, Series, filled
 
 _LONGEST = 400  # periods of a season that still gets a state of its own
@@ -146,6 +146,14 @@ class ETS(LocalForecaster):
         # Only the noise of one step lifts the mean over the median: the whole variance of a level that wanders would
         # double the forecast of a long horizon.
         return form.scale * np.exp(mean + form.sigma**2 / 2), form.scale * np.exp(spread)
+
+    def explained(self, one: Series, parameters: Floats, horizon: int, known: Sequence[str]) -> Explanation:
+        """The form that was chosen and its weights: near 1 a part follows the newest demand, near 0 it stays."""
+        form = _Form.unpack(parameters)
+        parts = ("level", *["damped trend"] * form.trend, *[f"season of {form.season}"] * form.seasonal)
+        names, present = ("alpha", "beta", "gamma", "phi"), (True, form.trend, form.seasonal, form.trend)
+        weights = {n: (w, float("nan")) for n, w, there in zip(names, form.weights, present, strict=True) if there}
+        return Explanation(one.id, f"{', '.join(parts)}{' of the logarithm' * form.log}", weights)
 
     @classmethod
     def examples(cls) -> Iterator[Self]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +17,7 @@ from scipy.special import ndtri
 
 from forecastkit.data.panel import Floats
 from forecastkit.errors import ConfigError, MissingExtraError, closest
-from forecastkit.forecaster import Trial
+from forecastkit.forecaster import Explanation, Trial
 from forecastkit.local import LocalForecaster, Series
 
 _LOGGERS = ("prophet", "prophet.models", "prophet.plot", "cmdstanpy", "stanio")
@@ -115,6 +115,7 @@ class Prophet(LocalForecaster):
 
     name: ClassVar[str] = "prophet"
     uses: ClassVar[frozenset[str]] = frozenset({"known", "available"})
+    parted: ClassVar[bool] = True
 
     growth: str = "linear"
     seasonality_mode: str = "additive"
@@ -201,7 +202,7 @@ class Prophet(LocalForecaster):
         micros = times.astype(np.int64).astype(np.float64)
         spans = (micros - curve.start) / curve.span
         trend = curve.slope * spans[1:] + curve.level  # [H]
-        added = self._added(one, curve, times[1:])
+        added = sum(self._parts(one, curve, times[1:]).values(), np.zeros(horizon))
         mean = curve.unit * self._joined(trend, added)
         if not levels:
             return mean, np.empty((horizon, 0))
@@ -214,16 +215,36 @@ class Prophet(LocalForecaster):
     def _joined(self, trend: Floats, added: Floats) -> Floats:
         return trend * (1 + added) if self.seasonality_mode == "multiplicative" else trend + added
 
-    def _added(self, one: Series, curve: _Curve, times: NDArray[np.datetime64]) -> Floats:
-        """Seasons, covariates and holidays of the future, [H]."""
+    def _parts(self, one: Series, curve: _Curve, times: NDArray[np.datetime64]) -> dict[str, Floats]:
+        """Seasons, holidays and all covariates of the future, [H] each."""
         days = times.astype(np.int64) / _DAY
-        waves = [_waves(days, period, order) for period, order in zip(_CYCLES.values(), curve.orders, strict=True)]
-        added = np.column_stack([*waves, one.future]) @ curve.beta + curve.centre
-        columns = _holiday_columns(self.holidays, one, len(one) + np.arange(len(times)))
-        known = dict(zip(curve.keys.tolist(), curve.effects.tolist(), strict=True))
-        for key, column in columns.items():
-            added += known.get(key, 0.0) * column
-        return np.asarray(added)
+        beta, parts = curve.beta, {}
+        for (cycle, period), order in zip(_CYCLES.items(), curve.orders, strict=True):
+            if order:
+                parts[cycle] = _waves(days, period, order) @ beta[: 2 * order]
+            beta = beta[2 * order :]
+        if self.holidays:
+            columns = _holiday_columns(self.holidays, one, len(one) + np.arange(len(times)))
+            effects = dict(zip(curve.keys.tolist(), curve.effects.tolist(), strict=True))
+            fallen = (effects.get(key, 0.0) * column for key, column in columns.items())
+            parts["holidays"] = sum(fallen, np.zeros(len(times)))
+        return parts | ({"covariates": one.future @ beta + curve.centre} if len(beta) else {})
+
+    def explained(self, one: Series, parameters: Floats, horizon: int, known: Sequence[str]) -> Explanation:
+        """The trend and what is added to it; of each covariate what one more of it adds, as a share if multiplied."""
+        curve = _Curve.unpack(parameters, one.known.shape[1])
+        share = self.seasonality_mode == "multiplicative"
+        effects = (1.0 if share else curve.unit) * curve.beta[2 * sum(curve.orders) :]
+        coefficients = {name: (float(effect), float("nan")) for name, effect in zip(known, effects, strict=True)}
+        form = f"{self.growth} trend, the parts {'multiplied' if share else 'added'}"
+        if not horizon:
+            return Explanation(one.id, form, coefficients)
+        times = _clock(one, len(one) + np.arange(horizon))
+        spans = (times.astype(np.int64).astype(np.float64) - curve.start) / curve.span
+        trend = curve.unit * (curve.slope * spans + curve.level)  # [H]
+        unit = trend if share else curve.unit
+        parts = {name: unit * part for name, part in self._parts(one, curve, times).items()}
+        return Explanation(one.id, form, coefficients, components={"trend": trend} | parts)
 
     @classmethod
     def examples(cls) -> Iterator[Self]:

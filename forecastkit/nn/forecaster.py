@@ -68,7 +68,9 @@ class RecurrentFitted(Fitted):
         return replace(self, history=_newest(history, self.networks[0].plan), failures=baseline.unseen(history))
 
     def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
-        found = [_forecast(network, self.history, horizon, levels, future) for network in self.networks]
+        plans = dict.fromkeys(network.plan for network in self.networks)
+        inputs = {plan: lay_out(self.history, plan, horizon, future) for plan in plans}
+        found = [_forecast(network, inputs[network.plan], horizon, levels) for network in self.networks]
         mean, quantiles = (sum(part) / len(found) for part in zip(*found, strict=True))
         lowest = baseline.lowest(baseline.demand(self.history), self.history.offsets)[:, None]
         return np.maximum(mean, lowest), np.maximum(quantiles, lowest[..., None])
@@ -117,15 +119,12 @@ class RecurrentFitted(Fitted):
         return cls(networks=tuple(networks), **common)
 
 
-def _forecast(
-    network: Network, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats | None
-) -> tuple[Floats, Floats]:
+def _forecast(network: Network, inputs: Inputs, horizon: int, levels: tuple[float, ...]) -> tuple[Floats, Floats]:
     """Mean [N, H] and quantiles [N, H, Q] of one network, in units of demand."""
-    inputs = lay_out(history, network.plan, horizon, future)
     device = next(network.parameters()).device
     windows = Windows.of(inputs, network.plan, device)
     way, most = (_on_paths, _CHUNK_OF_PATHS) if network.plan.decoder == "rolled" else (_on_means, _CHUNK)
-    chunks = torch.arange(len(history), device=windows.home).split(most)
+    chunks = torch.arange(len(inputs.y), device=windows.home).split(most)
     with torch.inference_mode():
         parts = [way(network, windows.rows(rows), horizon, levels) for rows in chunks]
     mean, quantiles = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -209,6 +209,20 @@ def check_update_moves_the_forecast_on(recipe: Forecaster) -> None:
     keep_same(recipe, "update leaves the old model as it was", before, model.predict(HORIZON).mean)
 
 
+def check_the_parts_of_a_forecast_add_up_to_it(recipe: Forecaster) -> None:
+    """What a model says of a series itself is of that series, a constant one too, and its parts add up to the mean."""
+    for kind in ("shop", "constant"):
+        model = fitted(recipe, kind)
+        name = model.history.ids[1]
+        told = model.explain(name, HORIZON)
+        keep(recipe, "an explanation is of the series asked for", told.series == name, told.series)
+        if told.components:
+            keep(recipe, "a model whose forecasts have parts says so", recipe.parted, "parted is False")
+            total = np.sum(list(told.components.values()), axis=0)  # [H]
+            mean = model.predict(HORIZON).mean[1]
+            keep_same(recipe, "the parts of a forecast add up to its mean", mean[None], total[None])
+
+
 def check_observations_taken_back_do_not_count(recipe: Forecaster) -> None:
     """Updated with newer observations, then with the panel that ends before them, it forecasts as before."""
     model = fitted(recipe)

@@ -16,6 +16,7 @@ from requests.exceptions import RequestException
 from forecastkit.errors import StoreError
 
 HOME = Path(".forecastkit")
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's page asks whether it is about agents
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Place:
                 return str(found.experiment_id)
             # Without a location MLflow would write artifacts to ./mlruns of whatever folder one happens to be in.
             own = None if self.uri.startswith("http") else (self.folder / quote(name, safe="")).as_uri()
-            return str(self.client.create_experiment(name, artifact_location=own))
+            return str(self.client.create_experiment(name, artifact_location=own, tags=_KIND))
 
 
 @contextmanager

@@ -86,7 +86,9 @@ class Registry:
         client = self.place.client
         with answering(self.place.uri):
             _created(lambda: client.create_registered_model(name))
-            version = client.create_model_version(name, source, run, tags={k: str(v) for k, v in tags.items()})
+            plain = {k: str(v) for k, v in tags.items()}
+            what = plain.get("forecastkit.model")
+            version = client.create_model_version(name, source, run, tags=plain, description=what)
             client.set_registered_model_alias(name, CHALLENGER, version.version)
             return int(version.version)
 

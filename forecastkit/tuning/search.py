@@ -88,7 +88,10 @@ class Tuned:
             return f"{label} gains {share} in {self.by} on the untouched windows ({between})"
         if self.gain.high < 0:
             return f"{label} loses {share} in {self.by} on the untouched windows ({between}): keep the defaults"
-        return f"{label} gains nothing that can be told from chance on the untouched windows: {share} ({between})"
+        what = (
+            "gains nothing that can be told from chance" if self.gain.value >= 0 else "does worse, perhaps by chance,"
+        )
+        return f"{label} {what} on the untouched windows: {share} in {self.by} ({between})"
 
 
 def tune(

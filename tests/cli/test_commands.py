@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from forecastkit.cli import COMMANDS, root
+from forecastkit.errors import StoreError
 
 Command = Callable[..., "object"]
 SMALL = ("--horizon", "7", "-m", "naive", "-m", "seasonal_naive")
@@ -43,6 +45,8 @@ def test_the_example_of_the_help_runs(command, example: str, request: pytest.Fix
         Path("gate.toml").write_text("skill = -1.0")
     if example.startswith("forecast "):
         assert command("fit", "dataset:demo", "-m", "seasonal_naive", "-o", "models/naive").code == 0
+    if example.startswith("explain "):
+        assert command("fit", "dataset:demo", "-m", "ets", "-o", "models/ets").code == 0
     if example.startswith("report "):
         assert command("backtest", "dataset:demo", *SMALL, "-o", "runs/demo").code == 0
     if example.startswith(("export ", "bench ")):
@@ -76,7 +80,8 @@ def test_the_json_of_backtest_has_the_promised_shape(command, demand: Path) -> N
     row = result["leaderboard"][0]
     assert list(row) == [
         "model", "recipe", "mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "skill", "mase_low",
-        "mase_high", "with_best", "fit_s", "predict_s", "peak_mb", "series", "failed",
+        "mase_high", "with_best", "fit_s", "predict_s", "cpu_s", "peak_mb", "size_mb", "p95_ms", "front", "series",
+        "failed",
     ]  # fmt: skip
     scores = [r["mase"] for r in result["leaderboard"]]
     assert scores == sorted(scores)
@@ -408,3 +413,138 @@ def test_scores_by_group_and_a_page_are_had_from_a_kept_run_without_running_agai
     done = command("report", "run", "--html", "page.html")
     assert (done.code, "page.html" in done.err) == (0, True)
     assert f"forecastkit backtest {demand}" in Path("page.html").read_text("utf-8")
+
+
+def test_backtest_tells_what_inputs_are_worth_and_how_fast_a_call_is_answered(command, demand: Path) -> None:
+    asked = ("--importance", "best", "--latency", "--known", "price", "-o", "run")
+    done = command("backtest", demand, "--horizon", "7", "-m", "seasonal_naive", "-m", "arima", *asked, "--json")
+    found = json.loads(done.out)
+    assert all(row["p95_ms"] > 0 for row in found["leaderboard"])
+    assert found["importance"][0].keys() == {"model", "input", "kind", "mase", "increase", "low", "high"}
+    assert {row["model"] for row in found["importance"]} == {found["leaderboard"][0]["model"]}
+    again = command("report", "run")
+    assert "p95_ms" in again.out
+    assert "what its inputs are worth" in again.out
+
+
+def test_latency_that_is_asked_for_too_late_is_said_to_be_missing(
+    command, demand: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert command("backtest", demand, *SMALL, "-o", "run").code == 0
+    more = ("-m", "window_average", "--latency", "--resume")
+    done = command("backtest", demand, *SMALL, *more, "-o", "run", "--json")
+    assert done.code == 0
+    assert "no call is timed of naive, seasonal_naive" in caplog.text
+    timed = {row["model"]: row["p95_ms"] for row in json.loads(done.out)["leaderboard"]}
+    assert (timed["naive"], timed["window_average"] > 0) == (None, True)
+    caplog.clear()
+    command("backtest", demand, "--horizon", "7", *more, "-o", "run")
+    assert "no call is timed" not in caplog.text
+
+
+def test_a_model_whose_inputs_can_not_be_told_is_refused_before_anything_runs(command, demand: Path) -> None:
+    done = command("backtest", demand, *SMALL, "--importance", "nave")
+    assert done.code == 2
+    assert "did you mean 'naive'" in done.err
+    assert not list(demand.parent.glob(".forecastkit/backtests/*"))
+
+
+def test_a_page_that_can_not_be_written_is_refused_before_anything_runs(command, demand: Path) -> None:
+    pytest.importorskip("matplotlib")
+    Path("file").write_text("in the way")
+    for page in ("file/page.html", "."):
+        done = command("backtest", demand, *SMALL, "--html", page)
+        assert (done.code, done.out) == (6, "")
+        assert not list(demand.parent.glob(".forecastkit/backtests/*"))
+    assert command("backtest", demand, *SMALL, "--html", "pages/page.html").code == 0
+    assert [file.name for file in Path("pages").iterdir()] == ["page.html"]
+
+
+def test_a_page_without_its_extra_is_refused_before_anything_runs(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "forecastkit.evaluation.page", None)
+    monkeypatch.delattr("forecastkit.evaluation.page", raising=False)
+    done = command("backtest", demand, *SMALL, "--html", "page.html")
+    assert (done.code, done.out) == (4, "")
+    assert not list(demand.parent.glob(".forecastkit/backtests/*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "step"),
+    [
+        (("--importance", "best"), "forecastkit.evaluation.explaining.explain"),
+        (("--html", "page.html"), "forecastkit.evaluation.report.Report.to_html"),
+    ],
+)
+def test_what_goes_wrong_beside_the_results_costs_no_results(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], step: str
+) -> None:
+    pytest.importorskip("matplotlib")
+
+    def broken(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(step, broken)
+    done = command("backtest", demand, *SMALL, *flags)
+    assert done.code == 6
+    assert "seasonal_naive" in done.out
+    assert done.err.endswith("error: the disk is full\n")
+    (folder,) = demand.parent.glob(".forecastkit/backtests/*")
+    assert f"forecastkit report {folder}" in done.err
+    assert command("report", folder).out == done.out
+
+
+def test_ctrl_c_while_inputs_are_looked_at_says_where_the_results_are(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("forecastkit.evaluation.explaining.explain", interrupted)
+    done = command("backtest", demand, *SMALL, "--importance", "best", "-o", "run")
+    assert done.code == 130
+    assert "kept in run: the same command with --resume" in done.err
+
+
+def test_explain_shows_the_price_effect_with_its_error_and_the_worth_of_inputs(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    frame[frame["ds"] < "2024-03-20"].to_csv("early.csv", index=False)
+    assert command("fit", "early.csv", "-m", "arima", "--known", "price", "-o", "model").code == 0
+    done = command("explain", "model", "--series", "milk", "--actual", demand, "--horizon", "5", "--json")
+    found = json.loads(done.out)
+    price = found["series"][0]["coefficients"]["price"]
+    assert abs(price["estimate"] + 75) < 4 * price["std_error"]
+    worth = {row["input"]: row["increase"] for row in found["importance"]}
+    assert worth["price"] > 0
+    shown = command("explain", "model")
+    assert shown.out.startswith("arima on 'bread, rye'")
+    assert "std_error" in shown.out
+    assert "--future" not in shown.err  # it has no parts that a plan of prices would show
+
+
+def test_explain_asks_for_the_plan_where_a_model_has_parts(command, demand: Path) -> None:
+    pytest.importorskip("prophet")
+    assert command("fit", demand, "-m", "prophet", "--known", "price", "-o", "model").code == 0
+    assert "--future FILE" in command("explain", "model").err
+
+
+def test_explain_scores_no_periods_that_the_model_was_fitted_on(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    frame[frame["ds"] < "2024-03-26"].to_csv("early.csv", index=False)
+    assert command("fit", "early.csv", "-m", "seasonal_naive", "-o", "model").code == 0
+    done = command("explain", "model", "--actual", demand)
+    assert (done.code, done.out) == (3, "")
+    assert "has 5 of 7 periods after 2024-03-25" in done.err
+    assert "--horizon 5" in done.err
+    assert command("explain", "model", "--actual", demand, "--horizon", "5").code == 0
+    none = command("explain", "model", "--actual", "early.csv", "--horizon", "5")
+    assert (none.code, "has 0 of 5 periods" in none.err) == (3, True)
+
+
+def test_explain_says_of_a_model_that_is_silent_what_to_ask_instead(command, demand: Path) -> None:
+    assert command("fit", demand, "-m", "naive", "-o", "model").code == 0
+    done = command("explain", "model")
+    assert done.code == 0
+    assert "--actual DATA" in done.err
+    assert "no series 'mild' in this model, did you mean 'milk'" in command("explain", "model", "--series", "mild").err

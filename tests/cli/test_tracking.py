@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +16,9 @@ import pytest
 pytest.importorskip("mlflow")
 
 from mlflow import MlflowClient
+
+from forecastkit.cli.tracking import place_at
+from forecastkit.errors import StoreError
 
 SEARCH = ("-m", "window_average", "--horizon", "7", "--windows", "2", "--holdout", "1", "--trials", "1")
 LOST = "http://127.0.0.1:9"  # the discard port: nobody answers
@@ -56,6 +64,18 @@ def test_a_backtest_is_recorded_with_its_command(command, home: Path, demand: Pa
     assert list(Path(".forecastkit").glob("backtests/*")) == []
 
 
+def test_the_command_itself_never_imports_mlflow(home: Path, demand: Path) -> None:
+    code = f"import sys; from forecastkit.cli import run; done = run(['backtest', {str(demand)!r}, '-m', 'naive', "
+    code += "'--horizon', '7', '--track', 'shop', '--html', 'page.html']); print(done, 'mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=home.parent)
+    assert done.stdout.splitlines()[-1] == "0 False"
+    assert "recorded as run" in done.stderr
+    found = client(home).search_runs([client(home).get_experiment_by_name("shop").experiment_id])
+    (parent,) = [run for run in found if run.info.run_name.startswith("backtest")]
+    files = [file.path for file in client(home).list_artifacts(parent.info.run_id)]
+    assert files == ["backtest.json", "report.html"]
+
+
 def test_a_lost_server_costs_no_backtest_and_the_results_are_sent_later(
     command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,9 +93,77 @@ def test_a_lost_server_costs_no_backtest_and_the_results_are_sent_later(
     assert client(home).get_run(sent.out.strip()).data.tags["forecastkit.kind"] == "backtest"
 
 
+def test_a_page_that_fails_is_said_after_the_record_is_sent(
+    command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr("forecastkit.evaluation.report.Report.to_html", full)
+    done = command("backtest", demand, "-m", "naive", "--horizon", "7", "--html", "page.html", "--track", "shop")
+    assert done.code == 6
+    assert done.err.index("recorded as run") < done.err.index("results are in") < done.err.index("the disk is full")
+
+
+class Beside(Executor):
+    """Stands for the process beside the command: what it is given fails so, now or later."""
+
+    def __init__(self, error: BaseException, at_once: bool = False) -> None:
+        self.error, self.at_once = error, at_once
+
+    def submit(self, task, /, *arguments, **_):
+        if self.at_once:
+            raise self.error
+        found: Future = Future()
+        found.result = self._broken
+        return found
+
+    def _broken(self, timeout: float | None = None) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("pool", "code", "said"),
+    [
+        (Beside(BrokenProcessPool("terminated abruptly"), at_once=True), 0, "the process that sends them has ended"),
+        (Beside(BrokenProcessPool("terminated abruptly")), 0, "the process that sends them has ended"),
+        (Beside(ImportError("no module named 'sqlalchemy'")), 0, "ImportError: no module named 'sqlalchemy'"),
+        (Beside(KeyboardInterrupt()), 130, "interrupted while they were sent"),
+    ],
+)
+def test_whatever_happens_while_results_are_sent_the_line_that_sends_them_later_is_said(
+    command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch, pool: Beside, code: int, said: str
+) -> None:
+    monkeypatch.setattr("forecastkit.execution.beside", lambda: nullcontext(pool))
+    place = "my runs/naive"
+    done = command("backtest", demand, "-m", "naive", "--horizon", "7", "--track", "shop", "-o", place)
+    assert (done.code, "naive" in done.out) == (code, True)
+    assert f"not recorded: {said}" in done.err
+    assert f"results are in {place}; later: forecastkit registry push '{place}'" in done.err
+    assert command("registry", "push", place).code == 0
+
+
+def test_a_server_that_runs_are_sent_to_puts_nothing_on_stdout(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking._tracking_service import client as service
+
+    monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
+    place_at(None)
+    place = client(home)
+    run = place.create_run(place.create_experiment("shop", artifact_location=home.as_uri())).info.run_id
+    monkeypatch.setattr(service, "RestStore", object)  # as if it were a server
+    monkeypatch.setattr(service, "get_workspace_url", lambda: "http://server")
+    place.set_terminated(run)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_search_is_recorded_with_its_trials_and_its_gain(command, tuned: Path) -> None:
     found = client(tuned).search_runs([client(tuned).get_experiment_by_name("demo").experiment_id])
     (run,) = [run for run in found if run.info.run_name == "window_average"]
+    assert {r.info.run_name.split()[0] for r in found} == {"tune", "window_average"}
     assert {"gain", "gain.low", "gain.high", "search.defaults", "trial", "wape"} <= run.data.metrics.keys()
     assert run.data.params["seasonal"] == "False"
     assert "tune.json" in [file.path for file in client(tuned).list_artifacts(run.info.run_id)]

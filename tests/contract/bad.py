@@ -16,7 +16,7 @@ import numpy as np
 from forecastkit import baseline
 from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import SeriesTooShortError
-from forecastkit.forecaster import Fitted, Forecast, Forecaster, State
+from forecastkit.forecaster import Explanation, Fitted, Forecast, Forecaster, State
 from forecastkit.testing import panels
 
 SEASON = 7
@@ -503,3 +503,19 @@ class ForesightFitted(TinyFitted):
 @breaks("check_later_known_values_do_not_count")
 class Foresight(Tiny):
     fitted_type = ForesightFitted
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LeavesOutGrowthFitted(TinyFitted):
+    def _explain(self, i: int, horizon: int, future: Floats | None) -> Explanation:
+        mean, _ = baseline.seasonal_naive(self.demand(), self.history.offsets, SEASON, horizon, ())
+        return Explanation(self.history.ids[i], components={"last season": mean[i]})
+
+
+@breaks("check_the_parts_of_a_forecast_add_up_to_it")
+class LeavesOutGrowth(Tiny):
+    """Says that its forecast is the last season, and keeps quiet about the growth."""
+
+    parted: ClassVar[bool] = True
+    fitted_type = LeavesOutGrowthFitted

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from forecastkit import Panel, backtest, create, execution
 from forecastkit.errors import StoreError
 from forecastkit.evaluation.backtesting import Run
-from forecastkit.tracking import bundle, records
+from forecastkit.tracking import bundle, records, sending
 from forecastkit.tracking.place import Place
 from forecastkit.tracking.records import Challenger, Entry, Record
 from forecastkit.tracking.registry import Registry
@@ -44,7 +44,7 @@ def test_a_backtest_and_its_model_arrive_on_the_server_and_come_back(
     fitted.save(folder / "model")
     entry = Entry("sn", records.params_of(recipe))
     Record("shop", "backtest", (entry,), challenger=Challenger("shop", "model", 7, {})).write(folder)
-    sent = records.send(folder, place)
+    sent = sending.send(folder, place)
     (run,) = place.client.search_runs([place.experiment("shop")], "tags.`forecastkit.model` = 'sn'")
     assert run.data.metrics["wape"] == pytest.approx(report.leaderboard()["wape"][0])
     assert len(place.client.get_metric_history(run.info.run_id, "window.wape")) == 2

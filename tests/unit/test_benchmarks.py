@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +104,51 @@ def test_a_record_names_no_place_of_this_machine(script, monkeypatch):
     monkeypatch.setattr("sys.argv", ["script.py", "predict", "--rivals", "/somewhere/python"])
     script("beside").unnamed(RIVALS="/somewhere/python", FOLDER=None)
     assert script("sys").argv == ["script.py", "predict", "--rivals", "RIVALS"]
+
+
+def test_an_ensemble_is_read_beside_the_best_member_of_each_metric(script):
+    ensembles = script("ensembles")
+    rows = [
+        {"model": "ensemble", "mase": 0.9, "wape": 0.55, "wql": 0.3, "cpu_s": 6.0},
+        {"model": "gru", "mase": 1.0, "wape": 0.5, "wql": 0.4, "cpu_s": 3.0},
+        {"model": "theta", "mase": 1.2, "wape": 0.6, "wql": 0.3, "cpu_s": 1.0},
+    ]
+    mase, wape, wql, cost = ensembles.reading(rows)
+    assert "gru, 1.0000 (-10.0 %: the ensemble wins)" in mase
+    assert "gru, 0.5000 (+10.0 %: the ensemble loses)" in wape
+    assert "theta" in wql
+    assert "1.50 of the CPU seconds" in cost
+
+
+def test_what_a_logger_says_is_heard_in_the_block_alone(script):
+    logger = logging.getLogger("forecastkit.models.auto")
+    with script("ensembles").heard(logger.name) as said:
+        logger.info("auto: %s", "because")
+    logger.info("no more")
+    assert said == ["auto: because"]
+
+
+def test_tracking_is_within_its_bound_by_the_seconds_beside_the_models(script):
+    tracking = script("tracking")
+    plain = [tracking.Spent(100.0, 90.0, 5.0), tracking.Spent(120.0, 90.0, 6.0), tracking.Spent(110.0, 91.0, 5.0)]
+    tracked = [
+        tracking.Spent(a.wall_s + 20, a.cpu_s + 6, a.beside_s + added)
+        for a, added in zip(plain, (2, 9, 3), strict=True)
+    ]
+    first, second, _ = tracking.reading(plain, tracked)
+    assert first.startswith("tracking adds +3.0 s beside the models (in turn +2.0, +9.0, +3.0), within the 4.3 s")
+    assert "+20.0, +20.0, +20.0 s of wall-clock and +6.0, +6.0, +6.0 s of CPU" in second
+    assert "above the" in tracking.reading(plain, [tracking.Spent(a.wall_s, 0, a.beside_s + 9) for a in plain])[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(0.01, 0.2, "gains"), (-0.1, 0.2, "may be chance"), (-0.2, -0.01, "loses")]
+)
+def test_what_tuning_did_is_told_by_the_interval(script, low, high, word):
+    pytest.importorskip("optuna")
+    tuning = script("tuning")
+    base, other = fk.create("naive"), fk.create("seasonal_naive")
+    found = tuning.Gain((low + high) / 2, low, high)
+    tuned = tuning.Tuned(base=base, recipe=other, by="wape", scores={}, gain=found, report=None, trials=())
+    assert tuning.verdict(tuned) == word
+    assert tuning.verdict(dataclasses.replace(tuned, recipe=base)) == "the defaults stay"

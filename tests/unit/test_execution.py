@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -53,6 +56,14 @@ def test_a_killed_worker_is_an_error_that_says_what_to_do() -> None:
         list(execution.run(die, range(4), jobs=2))
 
 
+def test_work_beside_goes_on_in_one_process_and_hands_back_its_errors() -> None:
+    with execution.beside() as pool:
+        first, second = pool.submit(os.getpid), pool.submit(os.getpid)
+        assert first.result() == second.result() != os.getpid()
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(divmod, 1, 0).result()
+
+
 def test_the_peak_is_what_the_block_added_and_not_what_came_before() -> None:
     before = np.ones(30_000_000)  # 240 MB that are not the block's
     with execution.measured() as first:
@@ -69,3 +80,16 @@ def test_the_machine_is_described() -> None:
     facts = execution.machine()
     assert facts["cores"] >= 1
     assert facts["processor"]
+
+
+def test_the_cpu_of_processes_that_a_piece_of_work_started_counts_as_its_own() -> None:
+    own = time.process_time()
+    with execution.measured() as usage:
+        subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
+    assert usage.cpu_s > time.process_time() - own
+
+
+def test_processes_are_started_only_for_who_asked() -> None:
+    assert execution.processes() == 1
+    with execution.use_threads(3):
+        assert execution.processes() == 3

@@ -160,3 +160,20 @@ def test_processes_fit_the_same_as_one(weekly_shop: Panel, monkeypatch: pytest.M
     np.testing.assert_array_equal(many.parameters, one.parameters)
     np.testing.assert_array_equal(many.predict(7).mean, one.predict(7).mean)
     assert told == [1, 2, 3]
+
+
+def test_pieces_are_fitted_for_the_horizon_that_was_asked_for(
+    weekly_shop: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forecastkit import create
+    from forecastkit.local import fit_spread
+
+    whole, asked = LocalForecaster._fit, set()
+
+    def telling(self: LocalForecaster, train: Panel, horizon: int) -> LocalFitted:
+        asked.add(horizon)
+        return whole(self, train, horizon)
+
+    monkeypatch.setattr(LocalForecaster, "_fit", telling)
+    fit_spread(create("theta"), weekly_shop, 2, horizon=5)
+    assert asked == {5}

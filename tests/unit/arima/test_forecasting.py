@@ -12,7 +12,7 @@ from forecastkit.arima import estimation as est
 from forecastkit.arima import panel as core
 from forecastkit.arima.orders import Order
 from forecastkit.data.panel import Floats
-from forecastkit.errors import StoreError
+from forecastkit.errors import DataError, StoreError
 from forecastkit.forecaster import State
 from forecastkit.models.arima import ARIMA
 from forecastkit.models.auto_arima import AutoARIMA
@@ -192,3 +192,24 @@ def test_both_engines_give_the_same_forecast() -> None:
         other = type(recipe)(**options, engine="statsmodels").fit(history).predict(12, levels=(0.1, 0.9), future=plan)
         np.testing.assert_allclose(own.mean, other.mean, atol=0.01)
         np.testing.assert_allclose(own.quantiles, other.quantiles, atol=0.02)
+
+
+def test_a_fitted_model_explains_itself_by_coefficients_with_standard_errors() -> None:
+    rng = np.random.default_rng(0)
+    price = rng.random(120)
+    fitted = SARIMA(order=(1, 0, 0), seasonal_order=(0, 0, 0)).fit(
+        panel(20 - 5 * price + rng.normal(size=120), price=price)
+    )
+    told, summary = fitted.explain("a"), fitted.summary("a")
+    estimate, error = told.coefficients["price"]
+    assert abs(estimate + 5) < 3 * error
+    assert list(told.coefficients) == list(summary.names)
+    assert told.form == summary.model
+    with pytest.raises(DataError, match="no series 'zz' in this model"):
+        fitted.explain("zz")
+
+
+def test_a_series_that_failed_is_explained_by_its_reason() -> None:
+    told = SARIMA().fit(panel(np.array([1.0, 2.0]))).explain("a")
+    assert "seasonal naive stands in" in told.form
+    assert not told.coefficients

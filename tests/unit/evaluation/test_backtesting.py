@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import forecastkit as fk
@@ -381,3 +382,23 @@ def test_times_of_a_zoned_panel_carry_their_zone() -> None:
     panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": hours, "y": np.arange(72.0)}))
     rows = fk.backtest(panel, ["naive"], horizon=4).forecasts
     assert list(rows["time"]) == list(hours[-4:])
+
+
+def test_the_time_of_a_call_is_measured_where_asked_and_no_model_beats_the_front(weekly_shop: Panel) -> None:
+    names = ["naive", "seasonal_naive"]
+    plain = fk.backtest(weekly_shop, names, horizon=7, windows=2, season=7)
+    assert plain.costs()["p95_ms"].isna().all()
+    timed = fk.backtest(weekly_shop, names, horizon=7, windows=2, season=7, run=Run(latency=True))
+    assert (timed.costs()["p95_ms"] > 0).all()
+    measured = timed.timings.set_index("window")["p95_ms"]
+    assert measured[0].isna().all()
+    board = timed.leaderboard().set_index("model")
+    assert board.loc["seasonal_naive", "front"]  # the best one always is
+    assert board.loc["seasonal_naive", "cpu_s"] >= 0
+
+
+def test_what_a_run_keeps_is_json_for_everybody(weekly_shop: Panel, tmp_path: Path) -> None:
+    report = fk.backtest(weekly_shop, ["naive"], horizon=7, run=Run(folder=tmp_path / "run"))
+    (first, *_) = sorted((report.folder / "parts").rglob("*.parquet"))
+    assert b"NaN" not in pq.read_schema(first).metadata[b"forecastkit"]
+    assert np.isnan(report.costs()["p95_ms"]).all()

@@ -16,6 +16,8 @@ import pytest
 import forecastkit as fk
 from forecastkit import Panel, Report, Run
 from forecastkit.errors import MissingExtraError
+from forecastkit.evaluation.explaining import explain
+from forecastkit.forecaster import Explanation
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
@@ -37,8 +39,11 @@ def shop(series: int) -> Panel:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     run = Run(folder=tmp_path_factory.mktemp("runs") / "run", name="shop", command="forecastkit backtest 'a b.csv'")
-    models = ["seasonal_naive", "naive", "window_average"]
-    return fk.backtest(shop(15), models, horizon=7, windows=2, calibrate=3, run=run)
+    models = {name: fk.create(name, season=7) for name in ("seasonal_naive", "naive", "window_average", "ets")}
+    panel = shop(15)
+    report = fk.backtest(panel, models, horizon=7, windows=2, calibrate=3, run=run)
+    explain(report, panel, models, ["best", "ets"])
+    return report
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +55,16 @@ def test_the_page_has_every_section_and_what_was_run(page: str, report: Report) 
     titles = re.findall(r"<h2>(.*?)</h2>", page)
     assert titles == [
         *("Leaderboard", "Is the difference real?", "Where it fails", "Intervals"),
-        *("Series, worst and typical", "What it costs", "The data", "How this was made"),
+        *("Series, worst and typical", "Why it says so", "What it costs", "The data", "How this was made"),
     ]
     for words in (
         report.head["data"]["fingerprint"],
         report.head["versions"]["numpy"],
         "volume decile",
         "tracking signal",
+        "demand 2 to 7 back",
+        "alpha",
+        "on the front",
     ):
         assert words in page
     assert html.escape("forecastkit backtest 'a b.csv'", quote=True).replace("&#x27;", "&#39;") in page
@@ -121,6 +129,21 @@ def test_one_model_on_one_series_in_one_window_makes_a_page_too(tmp_path: Path) 
     text = fk.backtest(panel, ["naive"], horizon=7).to_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text("utf-8") == text
     assert "naive is the most accurate" in text
+
+
+def test_the_parts_of_a_forecast_are_drawn_and_those_of_nobody_are_not(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = np.arange("2024-04-01", "2024-04-08", dtype="M8[D]").astype("M8[us]")
+    parts = {"trend": np.full(7, 20.0), "weekly": np.arange(7.0), "holidays": np.zeros(7)}
+    told = Explanation("s003", "linear trend", {"price": (-2.0, 0.5)}, times, parts)
+    monkeypatch.setattr(Report, "explanations", lambda report: {"prophet": told})
+    page = report.to_html()
+    assert "weekly from 0 to 6" in page
+    assert "<td>-2</td><td>0.5</td>" in page
+    monkeypatch.setattr(Report, "explanations", lambda report: {})
+    monkeypatch.setattr(Report, "importance", lambda report: pd.DataFrame(columns=["model"]))
+    assert "Why it says so" not in report.to_html()
 
 
 def test_nothing_to_score_makes_a_page_that_says_so() -> None:

@@ -11,6 +11,7 @@ import forecastkit as fk
 from forecastkit.data.panel import Panel
 from forecastkit.data.synthetic import retail
 from forecastkit.errors import ConfigError, FitError, MissingExtraError
+from forecastkit.models import _members as of
 from forecastkit.models import auto
 from forecastkit.models.auto import Auto, fitting
 from forecastkit.models.historic_mean import HistoricMean
@@ -64,17 +65,76 @@ def test_without_time_the_first_candidate_is_taken(panel):
 
 def test_when_time_runs_out_the_last_whole_round_decides(panel, monkeypatch):
     monkeypatch.setattr(auto, "_SMALLEST_SAMPLE", 3)
-    whole = auto._Contest._expected
+    whole = auto._Runner.expected
 
-    def slow(self, runner, count):
-        return 1e9 if runner.fitted and runner.text == "seasonal_naive" else whole(self, runner, count)
+    def slow(self, count):
+        return 1e9 if self.fitted and self.text == "seasonal_naive" and count < 12 else whole(self, count)
 
-    monkeypatch.setattr(auto._Contest, "_expected", slow)
+    monkeypatch.setattr(auto._Runner, "expected", slow)
     fitted = Auto(candidates=("seasonal_naive", WEEKLY), windows=1).fit(panel, horizon=H)
     tried = rows_of(fitted)
     assert tried["seasonal_naive"]["out"] == "no time for more"
     better = min(tried, key=lambda name: tried[name]["error"])  # on the three series of the first round
     assert max(fitted.shares, key=fitted.shares.get) == better
+
+
+def test_nothing_is_begun_that_leaves_no_time_to_fit_the_best_so_far(panel, monkeypatch):
+    monkeypatch.setattr(auto._Runner, "last", lambda self, count: 200.0 if self.text == WEEKLY else 0.0)
+    fitted = Auto(minutes=3, candidates=(WEEKLY, "naive", "historic_mean")).fit(panel, horizon=H)
+    assert {name: row["out"] for name, row in rows_of(fitted).items()} == {
+        WEEKLY: "",
+        "naive": "no time for more",
+        "historic_mean": "no time for more",
+    }
+    assert fitted.shares == {WEEKLY: 1.0}
+
+
+def test_an_ensemble_that_takes_too_long_gives_way_to_its_best_member(panel, monkeypatch):
+    recipe = Auto(candidates=(WEEKLY, "historic_mean", "seasonal_naive"))
+    monkeypatch.setattr(auto, "_WORTH", 2.0)  # any ensemble is worth it
+    assert len(recipe.fit(panel, horizon=H).shares) > 1
+    monkeypatch.setattr(auto._Contest, "affords", lambda self, team: False)
+    fitted = recipe.fit(panel, horizon=H)
+    assert len(fitted.shares) == 1
+    assert "no time to fit" in fitted.reason
+
+
+def test_time_is_enough_for_all_but_one_fit_of_the_ensemble(panel):
+    contest = auto._Contest(panel, np.arange(12), H, 1, auto._Clock.of(100.0))
+    team = [auto._Runner.of(text, fk.create(text), contest) for text in ("naive", "historic_mean", "seasonal_naive")]
+    for runner, seconds in zip(team, (60.0, 49.0, 500.0), strict=True):
+        runner.seconds, runner.fitted = seconds, 12
+    assert contest.affords(team)
+    team[1].seconds = 52.0
+    assert not contest.affords(team)
+
+
+def test_who_is_hardly_heard_in_the_ensemble_is_left_out(panel, monkeypatch):
+    monkeypatch.setattr(auto, "_WORTH", 2.0)
+    recipe = Auto(candidates=(WEEKLY, "historic_mean", "seasonal_naive", "naive"))
+    monkeypatch.setattr(of, "LEAST", 0.0)
+    everyone = recipe.fit(panel, horizon=H).shares
+    assert len(everyone) == 4
+    assert max(everyone.values()) > 0.6
+    monkeypatch.setattr(of, "LEAST", 0.6)
+    alone = recipe.fit(panel, horizon=H)
+    assert alone.shares == {WEEKLY: 1.0}
+    assert "adds nothing" in alone.reason
+
+
+def test_a_network_goes_on_from_the_past_windows(panel, monkeypatch):
+    begun = []
+    whole = of.fit_where_long_enough
+
+    def telling(recipe, train, horizon, old=None):
+        begun.append((recipe.name, old is not None))
+        return whole(recipe, train, horizon, old)
+
+    monkeypatch.setattr(of, "fit_where_long_enough", telling)
+    text = "gru:hidden=8,layers=1,lookback=14,patch=7,training.steps=20"
+    Auto(candidates=(text, "naive"), windows=1).fit(panel, horizon=H)
+    assert begun[0] == ("gru", False)
+    assert ("gru", True) in begun
 
 
 def test_a_candidate_that_fails_leaves_the_choice_to_the_others(panel, monkeypatch):
@@ -85,6 +145,24 @@ def test_a_candidate_that_fails_leaves_the_choice_to_the_others(panel, monkeypat
     fitted = Auto(candidates=("historic_mean", WEEKLY, "naive")).fit(panel, horizon=H)
     assert "not today" in rows_of(fitted)["historic_mean"]["out"]
     assert "historic_mean" not in fitted.shares
+
+
+def test_who_cant_be_fitted_on_everything_gives_way_to_the_others(panel, monkeypatch):
+    whole, longest = HistoricMean._fit, int(panel.lengths.max())
+
+    def failing(self, train, horizon):
+        if train.lengths.max() == longest:
+            raise FitError("not today", model="historic_mean")
+        return whole(self, train, horizon)
+
+    monkeypatch.setattr(HistoricMean, "_fit", failing)
+    alone = Auto(candidates=("historic_mean", "naive")).fit(panel, horizon=H)
+    assert alone.shares == {"naive": 1.0}
+    assert "could not be fitted" in alone.reason
+    monkeypatch.setattr(auto, "_WORTH", 2.0)
+    team = Auto(candidates=(WEEKLY, "historic_mean", "seasonal_naive")).fit(panel, horizon=H)
+    assert set(team.shares) == {WEEKLY, "seasonal_naive"}
+    assert sum(team.shares.values()) == pytest.approx(1)
 
 
 def test_series_too_short_for_a_past_window_are_forecast_all_the_same(panel):

@@ -57,6 +57,26 @@ def test_mean_and_interval_are_prophets_own(mode: str, growth: str) -> None:
     np.testing.assert_allclose(forecast.quantiles[0, :, 1], expected.yhat_upper, atol=0.05 * width)
 
 
+@pytest.mark.parametrize("mode", ["additive", "multiplicative"])
+def test_the_parts_of_a_forecast_add_up_to_it_also_after_newer_data(mode: str) -> None:
+    whole = Panel.from_frame(table(), known=("x",))
+    fitted = Prophet(seasonality_mode=mode, holidays="US", yearly=2).fit(whole.cut(700)).update(whole.cut(750))
+    future = whole.known_after(np.array([750]), 40)
+    told = fitted.explain("a", 40, future=future)
+    assert list(told.components) == ["trend", "yearly", "weekly", "holidays", "covariates"]
+    total = np.sum(list(told.components.values()), axis=0)
+    np.testing.assert_allclose(total, fitted.predict(40, future=future).mean[0])
+    assert str(told.times[0]).startswith(str(DAYS[750].date()))
+    if mode == "additive":
+        assert told.coefficients["x"][0] == pytest.approx(2, abs=0.1)
+
+
+def test_without_a_horizon_no_plan_is_needed_to_tell_the_regressors() -> None:
+    fitted = Prophet().fit(Panel.from_frame(table(400), known=("x",)))
+    told = fitted.explain("a")
+    assert (list(told.coefficients), dict(told.components)) == (["x"], {})
+
+
 def test_a_holiday_lifts_its_own_day() -> None:
     frame = table().drop(columns="x")
     fourth = (frame.ds.dt.month == 7) & (frame.ds.dt.day == 4)

@@ -18,7 +18,7 @@ import mlflow
 from forecastkit import create
 from forecastkit.data.panel import Panel
 from forecastkit.errors import DataError
-from forecastkit.tracking import bundle, records
+from forecastkit.tracking import bundle, sending
 from forecastkit.tracking.bundle import answer
 from forecastkit.tracking.place import Place
 from forecastkit.tracking.registry import Registry
@@ -54,7 +54,7 @@ def test_it_loads_in_a_fresh_process_that_refuses_pickles(weekly_shop: Panel, ho
     fitted = create("seasonal_naive").fit(weekly_shop)
     fitted.save(tmp_path / "model")
     place = Place.at(home=home)
-    assert records.register_folder(place, tmp_path / "model", "demo", 7, {}) == 1
+    assert sending.register_folder(place, tmp_path / "model", "demo", 7, {}) == 1
     days = pd.date_range("2024-05-20", periods=7)
     newer = pd.DataFrame({"unique_id": "shop 2", "ds": days, "y": np.arange(7.0)})
     newer.to_csv(tmp_path / "newer.csv", index=False)
@@ -70,7 +70,7 @@ def test_it_loads_in_a_fresh_process_that_refuses_pickles(weekly_shop: Panel, ho
 def test_a_version_gives_its_folder_back(weekly_shop: Panel, home: Path, tmp_path: Path) -> None:
     create("seasonal_naive").fit(weekly_shop).save(tmp_path / "any name")
     place = Place.at(home=home)
-    records.register_folder(place, tmp_path / "any name", "demo", 7, {})
+    sending.register_folder(place, tmp_path / "any name", "demo", 7, {})
     version = Registry(place).version("demo", "challenger")
     got = bundle.fetch(place, version.source, tmp_path / "scratch")
     names = [sorted(file.name for file in folder.iterdir()) for folder in (got, tmp_path / "any name")]

@@ -14,7 +14,7 @@ from forecastkit import backtest, create, models
 from forecastkit.data.panel import Panel
 from forecastkit.errors import StoreError
 from forecastkit.evaluation.backtesting import Run
-from forecastkit.tracking import records
+from forecastkit.tracking import records, sending
 from forecastkit.tracking.place import Place
 from forecastkit.tracking.records import Challenger, Entry, Record
 from forecastkit.tracking.registry import Registry
@@ -44,17 +44,20 @@ def runs_of(place: Place) -> list:
 
 
 def test_there_is_a_run_for_each_model_below_one_for_the_command(place: Place, folder: Path) -> None:
-    sent = records.send(folder, place)
+    sent = sending.send(folder, place)
     parent = place.client.get_run(sent.run)
     children = [run for run in runs_of(place) if run.data.tags.get("mlflow.parentRunId") == sent.run]
     assert sorted(run.info.run_name for run in children) == ["sn", "wide"]
     assert parent.data.tags["forecastkit.kind"] == "backtest"
+    assert parent.info.run_name.startswith("backtest")
+    experiment = place.client.get_experiment_by_name("shop")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     assert {run.info.status for run in (*children, parent)} == {"FINISHED"}
     assert [file.path for file in place.client.list_artifacts(sent.run)] == ["backtest.json"]
 
 
 def test_runs_are_found_by_what_they_are_about(place: Place, folder: Path) -> None:
-    records.send(folder, place)
+    sending.send(folder, place)
     experiment = place.experiment("shop")
     (run,) = place.client.search_runs([experiment], "tags.`forecastkit.model` = 'wide' and params.window = '14'")
     assert run.data.tags["forecastkit.horizon"] == "7"
@@ -62,10 +65,10 @@ def test_runs_are_found_by_what_they_are_about(place: Place, folder: Path) -> No
 
 
 def test_metrics_of_windows_are_steps_and_agree_with_the_report(place: Place, folder: Path) -> None:
-    records.send(folder, place)
+    sending.send(folder, place)
     (run,) = [run for run in runs_of(place) if run.info.run_name == "sn"]
     history = place.client.get_metric_history(run.info.run_id, "window.wape")
-    expected = records.Report.read(folder).scores(by=["model", "window"])
+    expected = sending.Report.read(folder).scores(by=["model", "window"])
     expected = expected[expected["model"] == "sn"]["wape"].tolist()
     assert [m.value for m in sorted(history, key=lambda m: m.step)] == pytest.approx(expected)
 
@@ -75,16 +78,16 @@ def test_all_metrics_of_a_run_go_in_one_call(place: Place, folder: Path, monkeyp
     real = place.client.log_batch
     monkeypatch.setattr(place.client, "log_batch", lambda run, metrics=(), *rest: (calls.append(len(metrics)), real(
         run, metrics, *rest)))  # fmt: skip
-    records.send(folder, place)
+    sending.send(folder, place)
     assert len(calls) == 2
     assert min(calls) > 3 * 8
 
 
 def test_forecasts_are_one_table(place: Place, folder: Path) -> None:
-    records.send(folder, place)
+    sending.send(folder, place)
     (run,) = [run for run in runs_of(place) if run.info.run_name == "sn"]
     table = pd.read_parquet(place.client.download_artifacts(run.info.run_id, "forecasts.parquet", str(folder)))
-    own = records.Report.read(folder).forecasts
+    own = sending.Report.read(folder).forecasts
     own = own[own["model"] == "sn"].reset_index(drop=True)
     assert table["series"].tolist() == own["series"].tolist()
     assert table["mean"].tolist() == own["mean"].tolist()
@@ -95,14 +98,14 @@ def test_artifacts_go_where_the_place_says_and_not_into_the_present_folder(
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    records.send(folder, place)
+    sending.send(folder, place)
     assert list(Path.cwd().iterdir()) == []
     assert len(list(place.folder.rglob("forecasts.parquet"))) == 2
 
 
 def test_sending_again_replaces_what_was_sent(place: Place, folder: Path) -> None:
-    first = records.send(folder, place)
-    second = records.send(folder, place)
+    first = sending.send(folder, place)
+    second = sending.send(folder, place)
     assert first.run != second.run
     assert len(runs_of(place)) == 3
 
@@ -113,9 +116,9 @@ def test_a_lost_server_is_an_error_that_leaves_the_results(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     before = sorted(folder.rglob("*"))
     with pytest.raises(StoreError, match=LOST):
-        records.send(folder, Place(LOST, tmp_path))
+        sending.send(folder, Place(LOST, tmp_path))
     assert sorted(folder.rglob("*")) == before
-    assert records.send(folder, place).run
+    assert sending.send(folder, place).run
 
 
 def test_a_record_comes_back_as_it_was_written(folder: Path) -> None:
@@ -137,7 +140,7 @@ def test_a_saved_model_becomes_challenger_and_only_once(place: Place, folder: Pa
     create("seasonal_naive").fit(weekly_shop).save(folder / "model")
     record = replace(Record.read(folder), challenger=Challenger("demo", "model", 7, {"forecastkit.model": "sn"}))
     record.write(folder)
-    assert records.send(folder, place).version == 1
+    assert sending.send(folder, place).version == 1
     registry = Registry(place)
     assert registry.aliases("demo") == {"challenger": 1}
     assert registry.version("demo", "1").tags["forecastkit.model"] == "sn"
