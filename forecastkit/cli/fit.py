@@ -41,12 +41,13 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
     Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
     """
     from forecastkit.errors import FitError
-    from forecastkit.store import save
+    from forecastkit.store import check_saveable, save
 
     table: Table = packs["table"]
     making: Making = packs["making"]
     panel = table.read(data)
     recipe = making.recipe(model, panel)
+    check_saveable(Path(output))
     start = time.perf_counter()
     with _resumable(Path(output)):
         fitted = _fit(recipe, panel, horizon, packs["jobs"])

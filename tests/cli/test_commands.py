@@ -548,3 +548,28 @@ def test_explain_says_of_a_model_that_is_silent_what_to_ask_instead(command, dem
     assert done.code == 0
     assert "--actual DATA" in done.err
     assert "no series 'mild' in this model, did you mean 'milk'" in command("explain", "model", "--series", "mild").err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("fit", "DEMAND", "-m", "naive", "-o", "blocker/out"),
+        ("export", "model", "-o", "blocker/out"),
+        ("backtest", "DEMAND", *SMALL, "--html", "blocker/out"),
+        ("forecast", "model", "-h", "3", "-o", "blocker/out"),
+    ],
+)
+def test_what_can_not_be_written_is_called_as_the_person_called_it(command, demand: Path, line: tuple) -> None:
+    assert command("fit", demand, "-m", "naive", "-o", "model").code == 0
+    Path("blocker").write_text("no folder")
+    done = command(*(demand if word == "DEMAND" else word for word in line))
+    assert done.code == 6
+    assert "blocker/out can't be written: " in done.err
+
+
+def test_fit_looks_at_its_folder_before_the_work(command, demand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forecastkit.local.fit_spread", None)
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    done = command("fit", demand, "-m", "naive", "-o", "mine")
+    assert (done.code, done.err.count("mine exists and is no saved model")) == (6, 1)
