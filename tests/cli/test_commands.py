@@ -573,3 +573,27 @@ def test_fit_looks_at_its_folder_before_the_work(command, demand: Path, monkeypa
     Path("mine/notes.txt").write_text("mine")
     done = command("fit", demand, "-m", "naive", "-o", "mine")
     assert (done.code, done.err.count("mine exists and is no saved model")) == (6, 1)
+
+
+def test_known_columns_that_a_model_does_not_use_are_said_to_be_ignored(command, demand: Path) -> None:
+    done = command("fit", demand, "-m", "naive", "--known", "price", "-o", "model")
+    assert "naive does not use known columns: price ignored\n" in done.err
+    pd.DataFrame({"ds": ["2024-03-31"], "price": [1.0]}).to_csv("plan.csv", index=False)
+    done = command("forecast", "model", "-h", "1", "--future", "plan.csv")
+    assert (done.code, done.err) == (0, "plan.csv is ignored: naive does not use known columns\n")
+    assert command("fit", demand, "-m", "naive", "-o", "model").err.startswith("naive fitted on")
+    done = command("forecast", "model", "-h", "1", "--future", "plan.csv")
+    assert done.err == "plan.csv is ignored: the model was fitted without known columns (--known)\n"
+
+
+def test_fit_counts_the_series_that_were_really_fitted(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    short = frame[frame["unique_id"] == "milk"].head(2)
+    short.to_csv("short.csv", index=False)
+    done = command("fit", "short.csv", "-m", "ets", "--freq", "D", "-o", "model")
+    assert "ets could be fitted on none of 1 series: every forecast is seasonal naive's" in done.err
+    mixed = pd.concat([short, frame[frame["unique_id"] != "milk"]])
+    mixed.to_csv("mixed.csv", index=False)
+    done = command("fit", "mixed.csv", "-m", "ets", "-o", "model")
+    assert f"ets fitted on {mixed['unique_id'].nunique() - 1} series in " in done.err
+    assert done.err.endswith("s; on 1 seasonal naive stands in\n")
