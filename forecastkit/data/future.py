@@ -41,7 +41,7 @@ def check_complete(model: str, history: Panel, values: Floats, future: Any = Non
     """
     if np.isinf(values).any():
         raise DataError(f"the future has {int(np.isinf(values).sum()):,} infinite values")
-    holes = np.isnan(values)  # [N, H, K]
+    holes: Any = np.isnan(values)  # [N, H, K]
     if not holes.any():
         return
     names = [history.known.names[k] for k in np.flatnonzero(holes.any(axis=(0, 1)))]
