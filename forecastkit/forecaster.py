@@ -269,7 +269,7 @@ class Fitted(ABC):
         known = self.history.known
         if "known" not in self.recipe.uses or not len(known):
             return None
-        from forecastkit.data.future import lay_out, marked
+        from forecastkit.data.future import check_complete, lay_out, marked
 
         if isinstance(future, np.ndarray):
             expected = (len(self.history), horizon, len(known))
@@ -278,30 +278,13 @@ class Fitted(ABC):
             values = marked(future, known)
         else:
             values = lay_out(self.history, horizon, future)
-        self._complete(values)
+        check_complete(self.recipe.name, self.history, values, future)
         return np.where(values == -1, self._blanks(), values)
 
     def _blanks(self) -> Floats:
         """What -1 stands for in each known column: an empty text, or the number itself; [K]."""
         known = self.history.known
         return np.array([np.nan if name in known.categories else -1.0 for name in known.names])
-
-    def _complete(self, future: Floats) -> None:
-        """Refuse a future with periods that have no row, or no number; an empty text (-1) is a category of its own."""
-        known, history = self.history.known, self.history
-        if np.isinf(future).any():
-            raise DataError(f"the future has {int(np.isinf(future).sum()):,} infinite values")
-        holes = np.isnan(future)  # [N, H, K]
-        if not holes.any():
-            return
-        names = [known.names[k] for k in np.flatnonzero(holes.any(axis=(0, 1)))]
-        missing = holes.any(axis=2)  # [N, H]
-        numbers = history.future_ordinals(future.shape[1])[missing]
-        first, last = history.calendar.texts(np.array([numbers.min(), numbers.max()]))
-        raise DataError(
-            f"{self.recipe.name} needs the known columns {', '.join(names)} from {first} to {last}: give them with "
-            f"future (--future); {int(missing.sum()):,} of {missing.size:,} rows miss one"
-        )
 
     def update(self, panel: Panel) -> Self:
         """The same parameters with newer observations; nothing is estimated again.

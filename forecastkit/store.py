@@ -63,8 +63,7 @@ def save(fitted: Fitted, folder: str | Path, *, notes: Mapping[str, Any] | None 
     `notes` are JSON values kept beside the model for whoever saved it; `read_notes` gives them back.
     """
     place = Path(folder)
-    if place.exists() and not (place / _HEAD).is_file() and (not place.is_dir() or any(place.iterdir())):
-        raise StoreError(f"{place} exists and is no saved model: choose another folder")
+    _check_ours(place)
     state = fitted.state()
     arrays, about = fitted.history.arrays()
     files = {"history.npz": _packed(arrays), "state.npz": _packed(state.arrays)}
@@ -84,6 +83,17 @@ def save(fitted: Fitted, folder: str | Path, *, notes: Mapping[str, Any] | None 
     with replacing(place) as fresh:
         for name, content in files.items():
             write_bytes(fresh / name, content)
+
+
+def check_saveable(place: Path) -> None:
+    """Raise `StoreError` now where `save` to `place` would, ahead of long work; what stands there stays."""
+    _check_ours(place)
+    check_writable(place)
+
+
+def _check_ours(place: Path) -> None:
+    if place.exists() and not (place / _HEAD).is_file() and (not place.is_dir() or any(place.iterdir())):
+        raise StoreError(f"{place} exists and is no saved model: choose another folder")
 
 
 def _sealed(head: dict[str, Any]) -> bytes:
@@ -107,15 +117,37 @@ def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 @contextmanager
 def replacing(place: Path) -> Iterator[Path]:
     """A fresh folder that takes the place of `place` when all went well, and is removed when not."""
-    with store_errors(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+    with _writing(place):
+        fresh = _beside(place)
         try:
             yield fresh
             fresh.chmod(0o755)  # mkdtemp makes it private
             _swap(fresh, place)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check_writable(place: Path) -> None:
+    """Raise `StoreError` now where `replacing` could make no folder; what stands at `place` stays."""
+    with _writing(place):
+        _beside(place).rmdir()
+
+
+def _beside(place: Path) -> Path:
+    """An empty folder of a name of its own, in the folder of `place`."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+
+
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Say of `place`, which a person named, what the system says of files beside and in it."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{place} can't be written: {error.strerror or error}") from error
 
 
 def _swap(fresh: Path, place: Path) -> None:

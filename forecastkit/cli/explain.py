@@ -50,17 +50,21 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
         newer = read_after(model, fitted, flags["actual"])
         _check_came_after(fitted, newer, steps, flags["actual"])
         worth = importance(fitted, fitted.history.extended(newer), horizon=steps)
+    silent = worth is None and not any(one.form or one.components for one in told)
+    if silent:
+        console.say(
+            f"{fitted.recipe.name} has nothing to say of itself, as the ARIMA family, ETS and Prophet have; what its "
+            "inputs are worth is told from what came after the fit: --actual DATA"
+        )
     if as_json:
         inputs = {"importance": console.plain(worth)} if worth is not None else {}
         console.print_json({"model": fitted.recipe.name, "series": [_plain(one) for one in told]} | inputs)
         return
-    for one in told:
+    for one in told if not silent else ():
         _show(fitted.recipe.name, one)
     if worth is not None:
         show_importance(f"{fitted.recipe.name}: what its inputs are worth in the last {steps} periods", worth)
         console.say(MEANING)
-    elif not any(one.form for one in told):
-        console.say("what its inputs are worth needs what came after the fit: --actual DATA")
     if blind and fitted.recipe.parted:
         console.say("the parts of its forecast need the covariates of the periods to come: --future FILE")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from forecastkit.cli import console, options
@@ -23,8 +25,11 @@ def command(model: str, output: str, variant: str, levels: tuple[float, ...], as
     Example: forecastkit export models/gru --output bundle --levels 0.1,0.5,0.9
     """
     from forecastkit.models import restore
+    from forecastkit.store import check_writable
 
-    predictor = restore(model).compile(variant, levels=levels)
+    fitted = restore(model)
+    check_writable(Path(output))
+    predictor = fitted.compile(variant, levels=levels)
     predictor.export(output)
     parity = predictor.parity
     facts = {

@@ -41,12 +41,16 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
     Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
     """
     from forecastkit.errors import FitError
-    from forecastkit.store import save
+    from forecastkit.store import check_saveable, save
 
     table: Table = packs["table"]
     making: Making = packs["making"]
     panel = table.read(data)
     recipe = making.recipe(model, panel)
+    check_saveable(Path(output))
+    for role in ("known", "past", "static"):
+        if role not in recipe.uses and (names := getattr(table, role)):
+            console.say(f"{recipe.name} does not use {role} columns: {', '.join(names)} ignored")
     start = time.perf_counter()
     with _resumable(Path(output)):
         fitted = _fit(recipe, panel, horizon, packs["jobs"])
@@ -72,8 +76,16 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
             }
         )
     else:
-        console.say(f"{model} fitted on {len(panel):,} series in {seconds:.1f} s")
+        console.say(_summary(model, len(panel), len(fitted.failures), seconds))
         click.echo(output)
+
+
+def _summary(model: str, series: int, failed: int, seconds: float) -> str:
+    """How many series have the model, and how many the one that stands in for it."""
+    if failed == series:
+        return f"{model} could be fitted on none of {series:,} series: every forecast is seasonal naive's"
+    rest = f"; on {failed:,} seasonal naive stands in" if failed else ""
+    return f"{model} fitted on {series - failed:,} series in {seconds:.1f} s{rest}"
 
 
 def _fit(recipe: Forecaster, panel: Panel, horizon: int | None, jobs: int) -> Fitted:

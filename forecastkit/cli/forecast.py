@@ -106,6 +106,10 @@ def _future(fitted: Fitted, flags: dict[str, Any]) -> Any:
     from forecastkit.data.io import read_table
     from forecastkit.errors import ColumnError
 
+    if not fitted.history.known.names:
+        console.say(f"{flags['future']} is ignored: the model was fitted without known columns (--known)")
+    elif "known" not in fitted.recipe.uses:
+        console.say(f"{flags['future']} is ignored: {fitted.recipe.name} does not use known columns")
     table = read_table(flags["future"], Columns(id=flags["id"], time=flags["time"], known=fitted.history.known.names))
     if flags["time"] not in table.column_names:
         raise ColumnError(flags["time"], table.column_names, role="future", option="--time")

@@ -34,6 +34,43 @@ def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None =
     return values
 
 
+def check_complete(model: str, history: Panel, values: Floats, future: Any = None) -> None:
+    """Refuse `values` [N, H, K] with periods that have no row or number; an empty text (-1) is a category of its own.
+
+    `future` is what they were laid out from: ids in it that `history` does not have are most often the reason.
+    """
+    if np.isinf(values).any():
+        raise DataError(f"the future has {int(np.isinf(values).sum()):,} infinite values")
+    holes: Any = np.isnan(values)  # [N, H, K]
+    if not holes.any():
+        return
+    names = [history.known.names[k] for k in np.flatnonzero(holes.any(axis=(0, 1)))]
+    missing = holes.any(axis=2)  # [N, H]
+    numbers = history.future_ordinals(values.shape[1])[missing]
+    first, last, at = history.calendar.texts(np.array([numbers.min(), numbers.max(), numbers[0]]))
+    series = history.ids[int(np.argmax(missing.any(axis=1)))]
+    raise DataError(
+        f"{_strangers(history, future)}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
+        f"them by future, on the command line --future; {int(missing.sum()):,} of {missing.size:,} rows miss one, the "
+        f"first is {series!r} at {at}",
+        series=series,
+    )
+
+
+def _strangers(history: Panel, future: Any) -> str:
+    """What to say first where a plan speaks of series that the model does not know."""
+    columns = Columns(known=history.known.names)
+    table = None if future is None or isinstance(future, np.ndarray) else to_arrow(future, columns)
+    if table is None or columns.id not in table.column_names:
+        return ""
+    known = set(history.ids)
+    found = [text for text in id_texts(table.column(columns.id), columns.id)[1] if text not in known]
+    if not found:
+        return ""
+    near = closest(found[0], history.ids) or "."
+    return f"the plan has ids that the model does not know, {len(found):,} in all, the first is {found[0]!r}{near} "
+
+
 def _check(table: pa.Table, columns: Columns, known: Covariates) -> None:
     for name in (columns.time, *known.names):
         if name not in table.column_names:

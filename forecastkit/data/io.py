@@ -123,16 +123,16 @@ def check_writable(path: Path) -> None:
     """Raise `StoreError` now where `write_atomic(path, ...)` could not write; an old file there stays as it is."""
     if path.is_dir():
         raise StoreError(f"{path} can't be written: it is a folder, name a file in it")
-    trial = path.with_name(f"{path.name}.trial-{os.getpid()}")
-    write_atomic(trial, lambda out: out.write(b""))
-    trial.unlink(missing_ok=True)
+    with _writing(path):
+        handle, name = _beside(path)
+        os.close(handle)
+        Path(name).unlink()
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Write beside `path` and rename: readers see the old file or the new one, and a full disk leaves no half."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _writing(path):
+        handle, name = _beside(path)
         try:
             with os.fdopen(handle, "wb") as out:
                 write(out)
@@ -140,6 +140,19 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             os.replace(name, path)
         finally:
             Path(name).unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    """An open empty file of a name of its own, in the folder of `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say of `path`, which a person named, what the system says of the file beside it."""
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or f"{error}; is the disk full?"  # numpy's short write has no word
         raise StoreError(f"{path} can't be written: {reason}") from error

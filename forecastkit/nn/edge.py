@@ -2,8 +2,9 @@
 
 A request is {"y": [[...], ...], "start": "2024-06-01"}: demand of each series up to its end, null where it is not
 known, and the first period to be forecast, one for all or a list, with Z at the end where manifest.json has a zone, as
-times are in UTC then. Where it names columns: "known" with a row for each given period and the horizon after it, "past"
-with one for each given period, "static" with one a series.
+times are in UTC then. Where it names columns: "known", [series][period][column], with a row for each given period and
+the horizon after it, "past" with one for each given period, "static", [series][column], with one a series. A bad
+request ends with one sentence on stderr and exit code 2.
 """
 
 import json
@@ -35,7 +36,7 @@ class Bundle:
         need(
             lengths and min(lengths), "y must be a list of series, each a list of numbers with null where none is known"
         )
-        rows = [np.array(one, float) for one in y]
+        rows = [numbers(one, "y", 1) for one in y]
         usual = [float(np.nanmean(one)) if (~np.isnan(one)).any() else 0.0 for one in rows]
         ahead = self._rows(known, "known", [n + horizon for n in lengths])
         for name, column in zip(
@@ -55,11 +56,17 @@ class Bundle:
 
     def _first(self, start: Any, count: int) -> Any:
         """Where each first period stands in the calendar."""
-        texts = [start] * count if isinstance(start, str) else list(start)
+        texts = [start] * count if isinstance(start, str) else start
+        good = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        need(good, f"start must be one text such as 2024-06-01 or a list of one a series, not {start!r}")
         need(len(texts) == count, f"start must be one text or one a series, {count}, not {len(texts)}")
         if self.manifest["zone"]:
             need(all(text.endswith("Z") for text in texts), "start must be in UTC and say so with a Z at its end")
-        begun, horizon = np.array([text.removesuffix("Z") for text in texts], "M8[s]"), self.manifest["horizon"]
+        horizon = self.manifest["horizon"]
+        try:
+            begun = np.array([text.removesuffix("Z") for text in texts], "M8[s]")
+        except ValueError as error:
+            need(False, f"start must be a time such as 2024-06-01 or 2024-06-01T05:00:00: {error}")
         first = np.searchsorted(self.times, begun).clip(max=len(self.times) - horizon)
         known = f"start must be a period from {self.times[0]} to {self.times[-horizon]}, not {texts}"
         need((self.times[first] == begun).all(), known)
@@ -72,27 +79,60 @@ class Bundle:
         """A table of the role for each series, as long as it must be."""
         if not self._names(role):
             return [np.empty((n, 0)) for n in lengths]
-        need(
-            rows is not None and len(rows) == len(lengths), f"{role} must have the columns {self._names(role)} a series"
-        )
+        ahead = f" and then the {self.manifest['horizon']} to be forecast" if role == "known" else ""
+        shape = f"{role} must be {role}[series][period][column]: {len(lengths)} series, each with one row of"
+        need(listed(rows, len(lengths)), f"{shape} {self._names(role)} for each period of its y{ahead}")
         return [self._table(own, role, n) for own, n in zip(rows, lengths, strict=True)]
 
     def _table(self, rows: Any, role: str, count: int) -> Any:
         """Numbers as they are, texts as their codes, -1 for a text that the model has never seen."""
-        columns = self.manifest["columns"][role]
+        columns, names = self.manifest["columns"][role], self._names(role)
         if not columns:
             return np.empty((count, 0))
-        named = f"{role} must have the columns {self._names(role)}"
-        need(rows is not None and all(len(row) == len(columns) for row in rows), named)
-        need(len(rows) == count, f"{role} must have {count} rows of {self._names(role)}, not {len(rows)}")
+        need(isinstance(rows, list), f"{role} must have {count} rows of {names}, not {rows!r}")
+        need(all(listed(row, len(columns)) for row in rows), f"each row of {role} must be a list of {names}")
+        need(len(rows) == count, f"{role} must have {count} rows of {names}, not {len(rows)}")
         table = [{text: k for k, text in enumerate(column["texts"] or ())} for column in columns]
-        return np.array([[t.get(v, -1) if t else v for t, v in zip(table, row, strict=True)] for row in rows], float)
+        plain = all(not isinstance(v, (list, dict)) for row in rows for v in row)
+        need(plain, f"each row of {role} must be a list of {names}, without lists in it")
+        coded = [[t.get(v, -1) if t else v for t, v in zip(table, row, strict=True)] for row in rows]
+        return numbers(coded, f"{role} {[column['name'] for column in columns if not column['texts']]}", 2)
 
 
 def need(good: Any, what: str) -> None:
     """End with one sentence where a request is not good."""
     if not good:
-        sys.exit(what)
+        sys.stderr.write(f"{what}\n")
+        sys.exit(2)
+
+
+def listed(value: Any, count: int) -> bool:
+    """Whether it is a list of so many."""
+    return isinstance(value, list) and len(value) == count
+
+
+def numbers(values: Any, what: str, axes: int) -> Any:
+    """An array, NaN where there is null."""
+    try:
+        out = np.array(values, float)
+    except (TypeError, ValueError, OverflowError) as error:
+        need(False, f"{what} must hold numbers, and null where none is known: {error}")
+    need(out.ndim == axes and not np.isinf(out).any(), f"{what} must hold finite numbers, and null where none is known")
+    return out
+
+
+def asked(text: Any) -> Any:
+    """What a request holds, its keys checked."""
+    try:
+        request = json.load(text)
+    except (ValueError, RecursionError) as error:
+        need(False, f"the request is no JSON: {error}")
+    keys = ("y", "start", "known", "past", "static")
+    need(isinstance(request, dict), f"the request must be one JSON object with the keys {', '.join(keys)}")
+    need({"y", "start"} <= set(request), "the request must have y and start")
+    unknown = sorted(set(request) - set(keys))
+    need(not unknown, f"a request has no {', '.join(map(repr, unknown))}; its keys are {', '.join(keys)}")
+    return request
 
 
 def newest(series: Any, periods: int) -> Any:
@@ -106,6 +146,6 @@ def newest(series: Any, periods: int) -> Any:
 
 if __name__ == "__main__":
     bundle = Bundle(Path(__file__).parent)
-    mean, quantiles = bundle.predict(**json.load(sys.stdin))
+    mean, quantiles = bundle.predict(**asked(sys.stdin))
     found = {"mean": mean.tolist(), "levels": bundle.manifest["levels"], "quantiles": quantiles.tolist()}
     json.dump(found, sys.stdout)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from forecastkit import Panel
-from forecastkit.data.future import lay_out
+from forecastkit.data.future import check_complete, lay_out
 from forecastkit.errors import ColumnError, DataError
 
 
@@ -80,3 +80,20 @@ def test_infinite_numbers_are_refused() -> None:
     fitted = create("arima").fit(history({"price": np.tile([1.0, 2.0, 3.0], 16)}))
     with pytest.raises(DataError, match="infinite"):
         fitted.predict(2, future=np.full((1, 2, 1), np.inf))
+
+
+def test_ids_that_the_model_does_not_know_are_said_before_the_holes() -> None:
+    panel = Panel.from_frame(
+        pd.DataFrame({"unique_id": "milk", "ds": pd.date_range("2024-05-01", periods=9), "y": 1.0, "price": 1.0}),
+        known=["price"],
+    )
+    days = pd.date_range("2024-05-10", periods=2)
+    future = pd.DataFrame({"unique_id": "Milk ", "ds": days, "price": 1.0})
+    words = r"^the plan has ids that .*, 1 in all, .* is 'Milk ', did you mean 'milk'\? naive needs the known"
+    with pytest.raises(DataError, match=words):
+        check_complete("naive", panel, lay_out(panel, 2, future), future)
+    future = pd.DataFrame({"unique_id": ["milk"], "ds": days[:1], "price": [1.0]})
+    words = "^naive needs .* by future, on the command line --future; 1 of 2 rows .* first is 'milk' at 2024-05-11$"
+    with pytest.raises(DataError, match=words) as caught:
+        check_complete("naive", panel, lay_out(panel, 2, future), future)
+    assert caught.value.series == "milk"

@@ -85,9 +85,13 @@ def check(out, fitted, request):
 
 
 def run(python, bundle, request):
+    return answer(python, bundle, json.dumps(request))
+
+
+def answer(python, bundle, text):
     return subprocess.run(
         [python, "-I", str(bundle / "predict.py")],
-        input=json.dumps(request),
+        input=text,
         capture_output=True,
         text=True,
         check=False,
@@ -132,8 +136,20 @@ def test_the_manifest_says_what_the_columns_are_and_sums_each_file(fitted, bundl
     [
         ({"start": "2023-01-01"}, "start must be a period from 2024-03-31"),
         ({"start": "2080-01-01"}, "start must be a period from"),
-        ({"known": None}, "known must have the columns"),
-        ({"static": [[1, 2]] * 3}, "static must have the columns ['kind']"),
+        (
+            {"known": None},
+            "known must be known[series][period][column]: 3 series, each with one row of ['event', 'price']",
+        ),
+        ({"known": 5}, "for each period of its y and then the 5 to be forecast"),
+        ({"known": [[["fair", "dear"]] * 95] * 3}, "known ['price'] must hold numbers"),
+        ({"known": [[["fair", [1.0]]] * 95] * 3}, "each row of known must be a list of ['event', 'price']"),
+        ({"past": [[1.0] * 90] * 3}, "each row of past must be a list of ['visits']"),
+        ({"static": [[1, 2]] * 3}, "each row of static must be a list of ['kind']"),
+        ({"y": [["many"]] * 3}, "y must hold numbers"),
+        ({"y": [[[1.0]]] * 3}, "y must hold finite numbers"),
+        ({"start": "next week"}, "start must be a time such as 2024-06-01"),
+        ({"start": None}, "start must be one text"),
+        ({"horizon": 5}, "a request has no 'horizon'; its keys are y, start"),
         ({"static": [["kind 0"]]}, "static must have 3 rows of ['kind'], not 1"),
         ({"y": [1.0, 2.0]}, "y must be a list of series"),
         ({"y": []}, "y must be a list of series"),
@@ -144,9 +160,23 @@ def test_the_manifest_says_what_the_columns_are_and_sums_each_file(fitted, bundl
 )
 def test_the_script_says_what_a_request_lacks(bundle, request_, change, words):
     done = run(sys.executable, bundle, request_ | change)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "the request is no JSON"),
+        ("[]", "must be one JSON object"),
+        ('{"start": "2024-03-31"}', "have y and start"),
+    ],
+)
+def test_the_script_says_what_is_no_request(bundle, text, words):
+    done = answer(sys.executable, bundle, text)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert words in done.stderr
 
 
 def test_a_bundle_is_replaced_and_another_folder_left_alone(fitted, bundle, tmp_path):

@@ -109,3 +109,20 @@ def test_the_signature_names_columns_and_parameters(weekly_shop: Panel, tmp_path
     assert found.inputs.input_names() == ["unique_id", "ds", "y"]
     assert found.outputs.input_names() == ["unique_id", "ds", "mean", "q0.1", "q0.5", "q0.9"]
     assert {p.name: p.default for p in found.params.params} == {"horizon": 7, "levels": [0.1, 0.5, 0.9]}
+
+
+def test_a_table_of_newer_demand_and_its_plan_is_read_from_a_file_as_the_page_says(tmp_path: Path) -> None:
+    table = promoted()
+    fitted = create("arima:order=(1,0,0),engine=statsmodels").fit(
+        Panel.from_frame(table[table["ds"] < "2024-02-20"], known=["price"])
+    )
+    fitted.save(tmp_path / "model")
+    bundle.write(tmp_path / "model", tmp_path / "served", 5)
+    newer = table[table["ds"] >= "2024-02-20"].assign(y=lambda t: t["y"].where(t["ds"] < "2024-02-25"))
+    newer.to_csv(tmp_path / "newer.csv", index=False)
+    read = pd.read_csv(tmp_path / "newer.csv", parse_dates=["ds"], dtype={"unique_id": str})
+    read = read.astype({"y": float, "price": float})
+    served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
+    assert served.predict(read, params={"horizon": 5})["ds"].min() == pd.Timestamp("2024-02-25")
+    with pytest.raises(DataError, match="needs the known columns price"):
+        served.predict(read[:0], params={"horizon": 5})

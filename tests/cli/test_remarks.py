@@ -1,0 +1,67 @@
+"""What a person is told on stderr: of outputs, of columns, and of series that were not fitted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("fit", "DEMAND", "-m", "naive", "-o", "blocker/out"),
+        ("export", "model", "-o", "blocker/out"),
+        ("backtest", "DEMAND", "--horizon", "7", "-m", "naive", "--html", "blocker/out"),
+        ("forecast", "model", "-h", "3", "-o", "blocker/out"),
+    ],
+)
+def test_what_can_not_be_written_is_called_as_the_person_called_it(command, demand: Path, line: tuple) -> None:
+    assert command("fit", demand, "-m", "naive", "-o", "model").code == 0
+    Path("blocker").write_text("no folder")
+    done = command(*(demand if word == "DEMAND" else word for word in line))
+    assert done.code == 6
+    assert "blocker/out can't be written: " in done.err
+
+
+def test_fit_looks_at_its_folder_before_the_work(command, demand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forecastkit.local.fit_spread", None)
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    done = command("fit", demand, "-m", "naive", "-o", "mine")
+    assert (done.code, done.err.count("mine exists and is no saved model")) == (6, 1)
+
+
+def test_known_columns_that_a_model_does_not_use_are_said_to_be_ignored(command, demand: Path) -> None:
+    done = command("fit", demand, "-m", "naive", "--known", "price", "-o", "model")
+    assert "naive does not use known columns: price ignored\n" in done.err
+    pd.DataFrame({"ds": ["2024-03-31"], "price": [1.0]}).to_csv("plan.csv", index=False)
+    done = command("forecast", "model", "-h", "1", "--future", "plan.csv")
+    assert (done.code, done.err) == (0, "plan.csv is ignored: naive does not use known columns\n")
+    assert command("fit", demand, "-m", "naive", "-o", "model").err.startswith("naive fitted on")
+    done = command("forecast", "model", "-h", "1", "--future", "plan.csv")
+    assert done.err == "plan.csv is ignored: the model was fitted without known columns (--known)\n"
+
+
+def test_fit_counts_the_series_that_were_really_fitted(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    short = frame[frame["unique_id"] == "milk"].head(2)
+    short.to_csv("short.csv", index=False)
+    done = command("fit", "short.csv", "-m", "ets", "--freq", "D", "-o", "model")
+    assert "ets could be fitted on none of 1 series: every forecast is seasonal naive's" in done.err
+    mixed = pd.concat([short, frame[frame["unique_id"] != "milk"]])
+    mixed.to_csv("mixed.csv", index=False)
+    done = command("fit", "mixed.csv", "-m", "ets", "-o", "model")
+    assert f"ets fitted on {mixed['unique_id'].nunique() - 1} series in " in done.err
+    assert done.err.endswith("s; on 1 seasonal naive stands in\n")
+
+
+def test_explain_points_to_what_it_can_tell_of_a_model_that_says_nothing(command, demand: Path) -> None:
+    assert command("fit", demand, "-m", "theta", "-o", "model").code == 0
+    done = command("explain", "model")
+    assert (done.code, done.out, done.err.count("\n")) == (0, "", 1)
+    assert done.err.startswith("theta has nothing to say of itself, as the ARIMA family, ETS and Prophet have")
+    assert done.err.endswith("--actual DATA\n")
+    assert json.loads(command("explain", "model", "--json").out)["series"][0]["form"] == ""
