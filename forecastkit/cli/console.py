@@ -56,7 +56,9 @@ def print_table(
     from rich.text import Text
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, soft_wrap=False)
-    columns, cells = _fitting(columns, [[_cell(value) for value in row] for row in rows], spare, console.width)
+    columns, cells, left_out = _fitting(
+        columns, [[_cell(value) for value in row] for row in rows], spare, console.width
+    )
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for k, name in enumerate(columns):
         numeric = all(_is_number(row[k]) for row in cells) and bool(cells)
@@ -64,19 +66,22 @@ def print_table(
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))  # Text: an id in square brackets is no markup
     console.print(table)
+    if left_out:
+        say(f"not shown, as the terminal is narrow: {', '.join(left_out)} (--json has all)")
 
 
 def _fitting(
     columns: Sequence[str], rows: list[list[str]], spare: Sequence[str], width: int
-) -> tuple[Sequence[str], list[list[str]]]:
-    """Columns and rows without as many of the `spare` columns as the width asks for."""
+) -> tuple[Sequence[str], list[list[str]], list[str]]:
+    """Columns and rows without as many of the `spare` columns as the width asks for, and which these are."""
     keep = list(range(len(columns)))
     widths = [max(len(columns[k]), *(len(row[k]) for row in rows), 0) for k in keep]
     for name in spare:
         if sum(widths[k] + 2 for k in keep) <= width:
             break
         keep.remove(list(columns).index(name))
-    return [columns[k] for k in keep], [[row[k] for k in keep] for row in rows]
+    left_out = [name for k, name in enumerate(columns) if k not in keep]
+    return [columns[k] for k in keep], [[row[k] for k in keep] for row in rows], left_out
 
 
 def _cell(value: Any) -> str:

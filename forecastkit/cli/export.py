@@ -28,9 +28,14 @@ def command(model: str, output: str, variant: str, levels: tuple[float, ...], as
     from forecastkit.store import check_writable
 
     fitted = restore(model)
-    check_writable(Path(output))
+    place = Path(output)
+    check_writable(place)
+    if place.exists():
+        from forecastkit.nn.bundle import check_place
+
+        check_place(place)
     predictor = fitted.compile(variant, levels=levels)
-    predictor.export(output)
+    predictor.export(place)
     parity = predictor.parity
     facts = {
         "model": predictor.fitted.recipe.name,

@@ -140,6 +140,10 @@ def _show(report: Report) -> None:
     if report.head["left_out"]:
         names = report.head["left_out"]
         console.say(f"{len(names):,} series miss a window, too short or ended before it, such as {names[0]!r}")
+    if short := report.head.get("under_a_season"):
+        console.say(
+            f"MASE of {short:,} series without a whole season before a cutoff is scaled by change from period to period"
+        )
 
 
 def show_importance(title: str, table: pd.DataFrame) -> None:

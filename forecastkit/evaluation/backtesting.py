@@ -32,7 +32,7 @@ from forecastkit.evaluation import records, segments
 from forecastkit.evaluation.attempts import Attempt, Scene, fit_what_can_be
 from forecastkit.evaluation.records import Cost, Part
 from forecastkit.evaluation.report import Report
-from forecastkit.evaluation.splits import Plan, Window, left_out, windows
+from forecastkit.evaluation.splits import Plan, Window, left_out, under_a_season, windows
 from forecastkit.forecaster import Forecaster, as_panel
 
 logger = logging.getLogger(__name__)
@@ -111,6 +111,7 @@ def backtest(
     head = _head(panel, plan, entries, levels, run.name)
     scored = cuts[plan.calibrate :]
     head["left_out"] = [panel.ids[i] for i in left_out(panel, scored)]
+    head["under_a_season"] = under_a_season(plan, scored)
     head |= {"cutoffs": _cutoffs(panel, scored), "command": run.command}
     with records.locked(folder):
         records.begin(folder, head, resume=run.resume)

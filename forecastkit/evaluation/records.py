@@ -96,11 +96,19 @@ def begin(folder: Path, head: dict[str, Any], *, resume: bool) -> None:
 
 
 def _same_run(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    different = [name for name in _SAME if _plain(before[name]) != _plain(now[name])]
-    shared = before["recipes"].keys() & now["recipes"].keys()
-    different += [f"the model {label}" for label in sorted(shared) if before["recipes"][label] != now["recipes"][label]]
+    different = [text for name in _SAME for text in _apart(name, _plain(before[name]), _plain(now[name]))]
+    for label in sorted(before["recipes"].keys() & now["recipes"].keys()):
+        different += _apart(label, before["recipes"][label], now["recipes"][label])
     if different:
-        raise ConfigError(f"{folder} holds another backtest ({', '.join(different)} differ): choose another folder")
+        raise ConfigError(f"{folder} holds another backtest: choose another folder, or ask for {', '.join(different)}")
+
+
+def _apart(name: str, before: Any, now: Any) -> list[str]:
+    """What differs, as text: each entry of a mapping, or the whole."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        return [f"{name} {key} {before.get(key)} (not {now.get(key)})" for key in keys]
+    return [] if before == now else [f"{name} {before} (not {now})"]
 
 
 def _plain(value: Any) -> Any:

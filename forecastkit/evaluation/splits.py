@@ -102,9 +102,19 @@ def _window(panel: Panel, plan: Plan, index: int) -> Window:
     if not len(taking):
         longest = int(np.argmax(panel.lengths))
         count = plan.calibrate + plan.windows
-        what = f"a backtest of {count} windows with horizon {plan.horizon}, step {plan.step}, gap {plan.gap}"
+        what = (
+            f"a backtest of {count} windows with horizon {plan.horizon}, step {plan.step}, gap {plan.gap} "
+            f"(there is room for {_room(panel, plan)})"
+        )
         raise SeriesTooShortError(panel.ids[longest], needed=back + 1, found=int(panel.lengths[longest]), what=what)
     return Window(index, taking, seen[taking])
+
+
+def _room(panel: Panel, plan: Plan) -> int:
+    """How many windows the panel has history for."""
+    span = panel.ends.max() - panel.starts.min() + 1 if plan.align == "calendar" else panel.lengths.max()
+    spare = int(span) - 1 - plan.horizon - plan.gap
+    return 0 if spare < 0 else 1 + spare // (plan.step or plan.horizon)
 
 
 def left_out(panel: Panel, cuts: list[Window]) -> NDArray[np.int64]:
@@ -113,3 +123,9 @@ def left_out(panel: Panel, cuts: list[Window]) -> NDArray[np.int64]:
     for window in cuts:
         count[window.series] += 1
     return np.flatnonzero(count < len(cuts))
+
+
+def under_a_season(plan: Plan, cuts: list[Window]) -> int:
+    """How many series have no more than one season before some cutoff, so that lag 1 scales their MASE."""
+    short = [window.series[window.lengths <= (plan.season or 1)] for window in cuts]
+    return len(np.unique(np.concatenate(short))) if (plan.season or 1) > 1 else 0

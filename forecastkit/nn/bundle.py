@@ -36,8 +36,7 @@ def write(predictor: Predictor, place: Path) -> None:
     """Write `place`, replacing a bundle that stands there; any other folder is left alone."""
     if not isinstance(predictor.run, Session):
         raise ConfigError(f"only an onnx variant can be exported, this is {predictor.variant}: compile('onnx') first")
-    if place.exists() and not _ours(place):
-        raise StoreError(f"{place} exists and is no bundle: choose another folder")
+    check_place(place)
     script = resources.files("forecastkit.nn").joinpath("edge.py").read_bytes()
     files = {"model.onnx": predictor.run.model, "calendar.npz": _calendar(predictor), "predict.py": script}
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -45,6 +44,12 @@ def write(predictor: Predictor, place: Path) -> None:
     with replacing(place) as fresh:
         for name, content in (files | {_MANIFEST: manifest.encode()}).items():
             write_bytes(fresh / name, content)
+
+
+def check_place(place: Path) -> None:
+    """`StoreError` where something else than a bundle stands."""
+    if place.exists() and not _ours(place):
+        raise StoreError(f"{place} exists and is no bundle: choose another folder")
 
 
 def _ours(place: Path) -> bool:

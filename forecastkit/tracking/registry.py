@@ -66,7 +66,11 @@ class Registry:
         for found in self.versions(name):
             if which in found.aliases or which == str(found.number):
                 return found
-        raise ConfigError(f"{name!r} has no version {which!r}: `forecastkit registry show --name {name}` lists them")
+        held = ", ".join(f"{alias} is version {number}" for alias, number in sorted(self.aliases(name).items()))
+        raise ConfigError(
+            f"{name!r} has no version {which!r}{f'; {held}' if held else ''}: "
+            f"`forecastkit registry show --name {name}` lists all, and a new version is challenger"
+        )
 
     def aliases(self, name: str) -> dict[str, int]:
         with answering(self.place.uri):

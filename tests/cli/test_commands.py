@@ -355,9 +355,23 @@ def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers() -> None:
     from forecastkit.cli.console import _fitting
 
     columns, rows = ["model", "mase", "peak_mb", "wape"], [["gru", "0.812", "123.000", "0.4"]]
-    assert _fitting(columns, rows, ("peak_mb", "wape"), 100) == (columns, rows)
-    assert _fitting(columns, rows, ("peak_mb", "wape"), 22) == (["model", "mase", "wape"], [["gru", "0.812", "0.4"]])
+    assert _fitting(columns, rows, ("peak_mb", "wape"), 100) == (columns, rows, [])
+    fitting = ["model", "mase", "wape"], [["gru", "0.812", "0.4"]], ["peak_mb"]
+    assert _fitting(columns, rows, ("peak_mb", "wape"), 22) == fitting
     assert _fitting(columns, rows, ("peak_mb", "wape"), 10)[0] == ["model", "mase"]
+
+
+def test_columns_that_a_narrow_terminal_has_no_room_for_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from forecastkit.cli import console
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "24")
+    console.print_table(["model", "mase", "peak_mb", "wape"], [["gru", 0.812, 123.0, 0.4]], spare=["peak_mb", "wape"])
+    shown = capsys.readouterr()
+    assert "0.812" in shown.out
+    assert "not shown, as the terminal is narrow: peak_mb" in shown.err
 
 
 def test_a_file_of_flags_may_serve_several_commands(command, demand: Path) -> None:

@@ -34,6 +34,22 @@ def test_fit_looks_at_its_folder_before_the_work(command, demand: Path, monkeypa
     assert (done.code, done.err.count("mine exists and is no saved model")) == (6, 1)
 
 
+def test_export_looks_at_its_folder_before_it_compiles(command, demand: Path) -> None:
+    assert command("fit", demand, "-m", "naive", "-o", "model").code == 0
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    done = command("export", "model", "-o", "mine")
+    assert (done.code, done.err.count("mine exists and is no bundle")) == (6, 1)
+
+
+def test_a_scale_from_period_to_period_is_said_where_a_season_is_not_seen(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    young = frame[frame["unique_id"] == "milk"].tail(13)
+    pd.concat([young, frame[frame["unique_id"] != "milk"]]).to_csv("mixed.csv", index=False)
+    done = command("backtest", "mixed.csv", "--horizon", "7", "--season", "7", "-m", "naive")
+    assert "MASE of 1 series without a whole season before a cutoff" in done.err
+
+
 def test_known_columns_that_a_model_does_not_use_are_said_to_be_ignored(command, demand: Path) -> None:
     done = command("fit", demand, "-m", "naive", "--known", "price", "-o", "model")
     assert "naive does not use known columns: price ignored\n" in done.err

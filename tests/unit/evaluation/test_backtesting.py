@@ -157,7 +157,7 @@ def test_a_folder_with_another_backtest_is_not_touched(level_shop: Panel, tmp_pa
     fk.backtest(level_shop, ["naive"], horizon=3, run=Run(folder=tmp_path / "run"))
     with pytest.raises(ConfigError, match="resume"):
         fk.backtest(level_shop, ["naive"], horizon=3, run=Run(folder=tmp_path / "run"))
-    with pytest.raises(ConfigError, match="plan differ"):
+    with pytest.raises(ConfigError, match=r"ask for plan horizon 3 \(not 4\)"):
         fk.backtest(level_shop, ["naive"], horizon=4, run=Run(folder=tmp_path / "run", resume=True))
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "file").write_text("mine")

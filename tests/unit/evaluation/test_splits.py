@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from forecastkit import Panel, Plan
 from forecastkit.errors import ConfigError, SeriesTooShortError
-from forecastkit.evaluation.splits import left_out, windows
+from forecastkit.evaluation.splits import left_out, under_a_season, windows
 
 
 def panel(*spans: tuple[str, int]) -> Panel:
@@ -58,6 +60,18 @@ def test_a_horizon_longer_than_every_history_says_what_is_needed() -> None:
     with pytest.raises(SeriesTooShortError) as caught:
         windows(shop, Plan(horizon=10, windows=3).settled(shop))
     assert (caught.value.needed, caught.value.found) == (31, 30)
+    assert "room for 2" in str(caught.value)
+    assert len(windows(shop, Plan(horizon=10, windows=2).settled(shop))) == 2
+    with pytest.raises(SeriesTooShortError, match="room for 5"):
+        windows(shop, Plan(horizon=10, gap=2, step=4, windows=6, align="calendar").settled(shop))
+    assert len(windows(shop, Plan(horizon=10, gap=2, step=4, windows=5, align="calendar").settled(shop))) == 5
+
+
+def test_series_without_a_whole_season_before_a_cutoff_are_counted() -> None:
+    shop = panel(("2024-01-01", 30), ("2024-01-01", 12), ("2024-01-01", 11))
+    plan = Plan(horizon=4, season=7, align="series").settled(shop)
+    assert under_a_season(plan, windows(shop, plan)) == 1
+    assert under_a_season(replace(plan, season=1), windows(shop, plan)) == 0
 
 
 @pytest.mark.parametrize("wrong", [{"horizon": 0}, {"windows": 0}, {"step": 0}, {"gap": -1}, {"align": "diagonal"}])

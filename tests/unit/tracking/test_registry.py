@@ -134,3 +134,9 @@ def test_an_unknown_name_or_version_is_an_error_with_the_closest(registry: Regis
         registry.versions("dmo")
     with pytest.raises(ConfigError, match="no version 'champion'"):
         registry.version("demo", "champion")
+
+
+def test_a_missing_alias_is_told_with_those_that_are_there(registry: Registry) -> None:
+    registry.promote("demo", 3, instead_of=None)
+    with pytest.raises(ConfigError, match="no version 'challenger'; champion is version 3: "):
+        registry.version("demo", "challenger")
