@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _TEMPLATE = Path(__file__).with_name("report.html")
 _SHOWN = 4  # worst series, and as many typical ones
 _MOST = 12  # values of a segment that still make a chart
+_CROWD = 3  # series a value, on average, below which it says no more than the series do
+_OFF = 0.05  # of coverage, which is worth a word at the top
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,22 @@ def _verdict(page: _Page) -> str:
     baseline = page.report.head["baseline"]
     if np.isfinite(best["skill"]) and best["model"] != baseline:
         words += f", {abs(best['skill']):.1%} {'better' if best['skill'] >= 0 else 'worse'} than {baseline}"
+    words += "."
     others = list(page.board.loc[page.board["with_best"], "model"][1:])
-    if len(page.models) == 1:
-        return words + "."
-    return words + (
-        f". {', '.join(others)} can't be told from it." if others else ". The others are worse by more than chance."
-    )
+    if len(page.models) > 1:
+        words += (
+            f" {', '.join(others)} can't be told from it." if others else " The others are worse by more than chance."
+        )
+    return words + _reach(page.report.head["levels"], best["coverage"])
+
+
+def _reach(levels: Sequence[float], coverage: float) -> str:
+    """How far the best model's intervals are from their promise, where that is far."""
+    promised = levels[-1] - levels[0]
+    if len(levels) < 2 or not abs(coverage - promised) > _OFF:
+        return ""
+    way = "narrow" if coverage < promised else "wide"
+    return f" Its intervals are too {way}: they hold {coverage:.0%} of what came and promise {promised:.0%}."
 
 
 def _sections(page: _Page) -> Iterator[Section]:
@@ -191,9 +203,10 @@ def _where(page: _Page) -> Section:
 
 
 def _segments(report: Report) -> list[str]:
-    """Segments of which there are a few, not one or a hundred."""
+    """Segments of which there are a few, not one or a hundred, and with several series each."""
     segments = report.segments.drop(columns="series")
-    return [str(name) for name in segments if 1 < segments[name].nunique() <= _MOST]
+    most = min(_MOST, len(segments) // _CROWD)
+    return [str(name) for name in segments if 1 < segments[name].nunique() <= most]
 
 
 def _by_segment(page: _Page, name: str) -> Table:
@@ -224,8 +237,9 @@ def _intervals(page: _Page) -> Section:
     )
     caption = f"The interval from {levels[0]:g} to {levels[-1]:g} promises {levels[-1] - levels[0]:.0%}"
     words = (
-        f"Intervals are {how}. A level is right when its bar crosses the dashed line; a bar is long where demand comes "
-        "in whole units and many actuals lie on a bound. Width, WIS and CRPS are in units of demand, low is good."
+        f"Intervals are {how}. A level is right where its mark, or the bar through it, touches the dashed line; there "
+        "is a bar where demand comes in whole units and many actuals lie on a bound. Width, WIS and CRPS are in units "
+        "of demand, low is good."
     )
     return Section(
         "intervals", "Intervals", words, [Table(caption, columns, rows)], [(page.draw.reliability(table, models), "")]
@@ -299,8 +313,10 @@ def _why(page: _Page) -> Section:
     words = (
         "In the last window each input was made meaningless in turn and the forecast made again: what MASE then rises "
         "by is what the input is worth, with 95 % bounds over series. Inputs that say the same thing stand in for each "
-        "other. What a model says of itself is of the series in the middle of its errors."
+        "other."
     )
+    if told:
+        words += " What a model says of itself is of the series in the middle of its errors."
     return Section("why", "Why it says so", words, tables, charts)
 
 

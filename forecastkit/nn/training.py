@@ -31,6 +31,7 @@ _CHUNK = 512  # validation windows scored at once
 _WORTH_CAPTURING = 50  # steps; fewer are made one by one
 _WARM_RATE = 0.3  # of the learning rate, where weights are good already
 _HUBER = 4.0  # spreads beyond which the mean's squared error becomes linear
+_MEDIAN, _MEAN = 6.0, 0.1  # weights of the median's loss, where another quantile's has 1, and of the mean's beside all
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +82,15 @@ class Origins:
 def loss_of(output: Output, target: Tensor, seen: Tensor) -> Tensor:
     """Pinball loss of the quantiles and Huber's of the mean, in spreads of the window, over what was seen.
 
-    Koenker & Bassett (1978), Regression quantiles; Huber (1964). A window without spread has nothing to teach.
+    Koenker & Bassett (1978), Regression quantiles; Huber (1964). Half of the first is the median's, from which the
+    other quantiles are told apart (decision 101). A window without spread has nothing to teach.
     """
     size = torch.where(output.size > 0, output.size, 1.0)
-    levels = _levels(target.device)
+    levels, shares = _levels(target.device)
     short = (target[..., None] - output.quantiles) / size[..., None]  # [B, H, Q]
-    pinball = 2 * torch.maximum(levels * short, (levels - 1) * short).mean(-1)
+    pinball = 2 * torch.maximum(levels * short, (levels - 1) * short) @ shares
     mean = functional.huber_loss(output.mean / size, target / size, reduction="none", delta=_HUBER)
-    return masked(pinball + 0.25 * mean, seen & (output.size > 0))
+    return masked(pinball + _MEAN * mean, seen & (output.size > 0))
 
 
 def masked(loss: Tensor, seen: Tensor) -> Tensor:
@@ -243,6 +245,7 @@ class _Course:
 
 
 @lru_cache
-def _levels(device: torch.device) -> Tensor:
-    """`LEVELS` there; made once, as nothing may come from the host while a step is captured."""
-    return torch.tensor(LEVELS, device=device)
+def _levels(device: torch.device) -> tuple[Tensor, Tensor]:
+    """`LEVELS` there and their shares of the loss; made once, as nothing may come from the host during a capture."""
+    weights = torch.tensor([_MEDIAN if level == 0.5 else 1.0 for level in LEVELS], device=device)
+    return torch.tensor(LEVELS, device=device), weights / weights.sum()

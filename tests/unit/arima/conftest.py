@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
+import make_arima
 import pytest
 
-from forecastkit.data import datasets
 from forecastkit.data.panel import Floats
 from forecastkit.errors import MissingExtraError
 
@@ -19,13 +18,11 @@ def m3_monthly() -> list[Floats]:
 @pytest.fixture(scope="session")
 def m3_monthly_widely() -> list[Floats]:
     """Every fourth series, 357 of them."""
-    return _every(4)
+    return _every(make_arima.EVERY)
 
 
 def _every(step: int) -> list[Floats]:
-    """M3 monthly series without their test part."""
     try:
-        panel = datasets.load("m3_monthly")
+        return make_arima.m3_monthly(step)
     except MissingExtraError as error:
         pytest.skip(str(error))
-    return [np.array(panel.series(i)[:-18]) for i in range(0, len(panel), step)]

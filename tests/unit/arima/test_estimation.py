@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from make_arima import FILE, ORDERS, reference
 from shapes import AIR, coefficients_of, demand, fit, forecast, simulated
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
@@ -15,34 +18,18 @@ from forecastkit.data.panel import Floats
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:statsmodels", "ignore::UserWarning")
 
-AIRLINE = Order(0, 1, 1, 0, 1, 1, 12)
-USUAL = Order(1, 1, 1, 0, 1, 1, 12)
+AIRLINE, USUAL = ORDERS[:2]
 
 
-def reference_llf(order: Order, y: Floats) -> float:
-    """The best that statsmodels finds, on the scale of the differenced series; NaN where it breaks off."""
-    w = y
-    for lag in [1] * order.d + [order.m] * order.D:
-        w = w[lag:] - w[:-lag]
-    scale = w.std()
-    season = (order.P, 0, order.Q, order.m) if order.m > 1 else (0, 0, 0, 0)
-    model = SARIMAX(w / scale, order=(order.p, 0, order.q), seasonal_order=season, concentrate_scale=True)
-    try:
-        return float(model.fit(disp=0, maxiter=200).llf - len(w) * np.log(scale))
-    except np.linalg.LinAlgError:  # beside the unit circle its stationary variance has no solution
-        return np.nan
-
-
-def share_as_high(order: Order, series: list[Floats]) -> float:
+def share_as_high(order: Order, series: list[Floats], reference: list[float]) -> float:
     """Of fits that statsmodels ends, those whose log-likelihood is at least its own, but for 0.1."""
-    ahead = fit(order, *series)[:, est.LOG_LIKELIHOOD] - np.array([reference_llf(order, y) for y in series])
+    ahead = fit(order, *series)[:, est.LOG_LIKELIHOOD] - np.array(reference, float)
     ended = ~np.isnan(ahead)
     assert ended.mean() > 0.9
     return float(np.mean(ahead[ended] >= -0.1))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("order", "share"),
     [(AIRLINE, 0.99), (USUAL, 0.98), (Order(0, 1, 2, 0, 0, 0, 1), 0.99), (Order(2, 1, 1, 1, 0, 1, 12), 0.95)],
@@ -50,19 +37,17 @@ def share_as_high(order: Order, series: list[Floats]) -> float:
 )
 def test_the_maximum_is_as_high_as_that_of_statsmodels(order: Order, share: float, m3_monthly: list[Floats]) -> None:
     """In every 20th M3 series, so that 0.98 of 72 allows one; the requirement is held to by the larger sample below."""
-    assert share_as_high(order, m3_monthly) >= share
+    assert share_as_high(order, m3_monthly, [reference(order, y) for y in m3_monthly]) >= share
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    ("order", "share"),
-    [(AIRLINE, 0.99), (USUAL, 0.99), (Order(2, 1, 1, 1, 0, 1, 12), 0.95), (Order(2, 1, 2, 1, 1, 1, 12), 0.95)],
-    ids=str,
-)
+@pytest.mark.parametrize(("order", "share"), list(zip(ORDERS, (0.99, 0.99, 0.95, 0.95), strict=True)), ids=str)
 def test_the_maximum_is_as_high_in_a_larger_sample(order: Order, share: float, m3_monthly_widely: list[Floats]) -> None:
-    """99 % for orders up to (1,1,1)(0,1,1), 95 % for those beyond; 100 series are too few to tell 95 from 96 %."""
-    assert share_as_high(order, m3_monthly_widely) >= share
+    """99 % for orders up to (1,1,1)(0,1,1), 95 % for those beyond; 100 series are too few to tell 95 from 96 %.
+
+    What statsmodels finds in these 357 series takes it minutes, and is kept.
+    """
+    kept = json.loads(FILE.read_text())["log_likelihood"][str(order)]
+    assert share_as_high(order, m3_monthly_widely, kept) >= share
 
 
 def test_the_airline_model_of_the_air_passengers_is_the_textbook_one() -> None:

@@ -40,7 +40,7 @@ def shop(series: int) -> Panel:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     run = Run(folder=tmp_path_factory.mktemp("runs") / "run", name="shop", command="forecastkit backtest 'a b.csv'")
     models = {name: fk.create(name, season=7) for name in ("seasonal_naive", "naive", "window_average", "ets")}
-    panel = shop(15)
+    panel = shop(30)
     report = fk.backtest(panel, models, horizon=7, windows=2, calibrate=3, run=run)
     explain(report, panel, models, ["best", "ets"])
     return report
@@ -70,6 +70,22 @@ def test_the_page_has_every_section_and_what_was_run(page: str, report: Report) 
     assert html.escape("forecastkit backtest 'a b.csv'", quote=True).replace("&#x27;", "&#39;") in page
     best = report.leaderboard().iloc[0]
     assert f"{best['model']} is the most accurate: MASE {best['mase']:.3f}" in page
+
+
+def test_few_series_are_not_cut_into_segments_of_one(report: Report) -> None:
+    from forecastkit.evaluation.page import _segments
+
+    assert _segments(report) == ["volume_decile", "shop"]
+    few = fk.backtest(shop(12), ["naive"], horizon=7)
+    assert _segments(few) == ["shop"]
+
+
+def test_intervals_that_do_not_keep_their_promise_are_said_at_the_top() -> None:
+    from forecastkit.evaluation.page import _reach
+
+    assert "too narrow: they hold 60% of what came and promise 80%" in _reach((0.1, 0.5, 0.9), 0.6)
+    assert "too wide" in _reach((0.1, 0.5, 0.9), 0.9)
+    assert _reach((0.1, 0.5, 0.9), 0.76) == _reach((0.5,), 0.0) == _reach((0.1, 0.9), np.nan) == ""
 
 
 def test_the_page_needs_nothing_else_and_runs_nothing(page: str) -> None:
