@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,17 +164,18 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     tracking: Tracking = packs["tracking"]
     with outbox(tracking) as box:
         found = _run(panel, entries, plan, levels, work)
-        unexplained = unwritten = None
+        unexplained = unwritten = unrecorded = None
         if measuring.importance:
             unexplained = _attempted(lambda: explaining.explain(found, panel, entries, measuring.importance), folder)
         if showing.html is not None:  # before anything is sent, as it is sent too
             unwritten = _attempted(lambda: report.write_page(found, showing), folder)
         if tracking.track:
-            page = showing.html if unwritten is None else None
-            box.put(folder, _record(found, entries, page, tracking.track, about(panel, plan, data, making.seed)))
+            page, tags = showing.html if unwritten is None else None, about(panel, plan, data, making.seed)
+            record = partial(_record, found, entries, page, tracking.track, tags)
+            unrecorded = _attempted(lambda: box.put(folder, record()), folder)
         report.show(found, showing)
         recorded = box.delivered()
-        _raise_first([error for error in (unexplained, unwritten) if error is not None], folder)
+        _raise_first([error for error in (unexplained, unwritten, unrecorded) if error is not None], folder)
     if recorded and not keeping.output:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -256,12 +258,14 @@ def _raise_first(failed: list[ForecastkitError], folder: Path) -> None:
 
 def _record(found: Report, entries: dict[str, Forecaster], page: str | None, name: str, tags: dict[str, Any]) -> Record:
     """What is sent of a backtest: a run a model, and the page if there is one."""
+    from forecastkit.store import store_errors
     from forecastkit.tracking.records import Entry, Record, params_of
 
     runs = tuple(Entry(label, params_of(recipe)) for label, recipe in entries.items())
     own = found.folder / "report.html"
     if page is not None and Path(page).absolute() != own.absolute():
-        shutil.copyfile(page, own)
+        with store_errors(own):
+            shutil.copyfile(page, own)
     files = tuple(file for file in ("backtest.json", own.name) if (found.folder / file).exists())
     return Record(name, "backtest", runs, tags, files)
 

@@ -107,6 +107,19 @@ def test_a_page_that_fails_is_said_after_the_record_is_sent(
     assert done.err.index("recorded as run") < done.err.index("results are in") < done.err.index("the disk is full")
 
 
+def test_a_record_that_can_not_be_written_is_said_after_the_results(
+    command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr("forecastkit.tracking.records.Record.write", full)
+    done = command("backtest", demand, "-m", "naive", "--horizon", "7", "--track", "shop")
+    assert done.code == 6
+    assert "naive" in done.out
+    assert done.err.index("results are in") < done.err.index("the disk is full")
+
+
 class Beside(Executor):
     """Stands for the process beside the command: what it is given fails so, now or later."""
 
