@@ -47,7 +47,8 @@ class Checkpoints:
         digest = hashlib.sha256(json.dumps(about).encode())
         for weight in network.parameters():
             digest.update(weight.detach().cpu().numpy().tobytes())
-        for array in (inputs.y, inputs.seen, inputs.known, inputs.past, inputs.static):
+        read = (inputs.y, inputs.seen, inputs.known, inputs.past, inputs.static, inputs.calendar, inputs.origin)
+        for array in read:
             digest.update(np.ascontiguousarray(array).tobytes())
         return cls(folder, digest.hexdigest())
 

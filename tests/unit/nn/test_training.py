@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,14 @@ def test_another_training_does_not_go_on_from_the_same_folder(panel, tmp_path):
         fit(panel)
         other = fit(panel, seed=5)
     same(fit(panel, seed=5), other)
+
+
+def test_the_same_demand_on_other_days_is_another_training(panel, tmp_path):
+    later = replace(panel, starts=panel.starts + 3)
+    with use_checkpoints(tmp_path):
+        fit(panel)
+        other = fit(later)
+    same(fit(later), other)
 
 
 def test_a_damaged_checkpoint_says_what_to_do(panel, tmp_path):
