@@ -35,7 +35,7 @@ class GRU(RecurrentForecaster):
     season: periods in a season; None takes the panel's.
     scaling: linear scales each window by its spread; log squeezes it first, for demand whose promotions multiply;
         ensemble lets the networks take turns; auto is log where covariates are known ahead and demand is never
-        negative, else ensemble.
+        negative, else linear.
     training: steps, batch, learning rate, early stopping and precision, see `Training`.
     seeds: networks that are trained, each from first weights of its own; their forecasts are averaged. One
         alone takes a third of the time, in training and in a forecast.

@@ -291,8 +291,7 @@ class RecurrentForecaster(Forecaster):
     def _logs(self, train: Panel) -> list[bool]:
         """Whether each network scales by level and squeezes like a logarithm."""
         log = self.scaling == "log" or (self.scaling == "auto" and _multiplicative(train))
-        turns = self.scaling in ("auto", "ensemble") and not log
-        return [log or (turns and i % 2 == 1) for i in range(self.seeds)]
+        return [log or (self.scaling == "ensemble" and i % 2 == 1) for i in range(self.seeds)]
 
     @classmethod
     @abstractmethod

@@ -103,10 +103,11 @@ def test_several_networks_forecast_their_average(panel, fitted):
     np.testing.assert_allclose(both.quantiles, np.mean([f.quantiles for f in alone], axis=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("scaling", ["auto", "ensemble"])
-def test_an_ensemble_scales_its_networks_in_turn(panel, scaling):
-    fitted = small(scaling=scaling, seeds=3, training=UNTRAINED).fit(panel, horizon=7)
+def test_an_ensemble_scales_its_networks_in_turn_where_it_is_asked_to(panel):
+    fitted = small(scaling="ensemble", seeds=3, training=UNTRAINED).fit(panel, horizon=7)
     assert sorted(network.plan.log for network in fitted.networks) == [False, False, True]
+    fitted = small(seeds=3, training=UNTRAINED).fit(panel, horizon=7)
+    assert [network.plan.log for network in fitted.networks] == [False, False, False]
 
 
 def test_known_covariates_have_all_networks_squeeze_their_windows(panel):
