@@ -23,6 +23,7 @@ from forecastkit.evaluation.comparison import Comparison, Flags
 from forecastkit.evaluation.conformal import Conformal
 from forecastkit.evaluation.records import Part, plain
 from forecastkit.evaluation.scores import SCORES
+from forecastkit.evaluation.splits import Plan
 from forecastkit.forecaster import Explanation
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ class Report:
     head: dict[str, Any]
     conformal: Conformal | None = None
     _keep_alive: Any = field(default=None, repr=False, compare=False)
-    _made: dict[str, list[Floats]] = field(default_factory=dict, repr=False, compare=False)  # of calibration, by model
+    _made: dict[str, dict[int, Floats]] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # of calibration, by model
 
     @classmethod
     def read(cls, folder: str | Path, *, keep_alive: Any = None) -> Self:
@@ -76,8 +79,12 @@ class Report:
         how = self.conformal
         if how is not None and (how.models is None or model in how.models):
             lowest = -np.inf if self.head["screening"]["negatives"] else 0.0
-            made = self._made.setdefault(model, [])
-            tables = conformal.calibrated(tables, self.head["levels"], how, self._groups(how.group), lowest, made)
+            made, plan = self._made.setdefault(model, {}), Plan(**self.head["plan"])
+            plan.check_calibration()
+            groups = self._groups(how.group)
+            tables = conformal.calibrated(
+                tables, self.head["levels"], how, plan.step or plan.horizon, groups, lowest, made
+            )
         for table in tables:
             window = table["window"][0].as_py() - self._first if len(table) else -1
             if window >= 0:
