@@ -140,8 +140,8 @@ def _settled(panel: Panel, plan: Plan | None, options: dict[str, Any]) -> Plan:
         )
     if 0 < settled.calibrate < settled.to_calibrate_all:
         logger.warning(
-            "errors of the last steps are not known yet at the first cutoff, so that intervals there are made from those "
-            "of earlier steps and may be too narrow; calibrate=%d (--calibrate %d) shows all steps",
+            "errors of the last steps are not known yet at the first cutoff, so that intervals there are made from "
+            "those of earlier steps and may be too narrow; calibrate=%d (--calibrate %d) shows all steps",
             settled.to_calibrate_all,
             settled.to_calibrate_all,
         )

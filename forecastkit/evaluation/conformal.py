@@ -102,8 +102,9 @@ def calibrated(
                 made[window.index] = _shifts(known, window.index, _adapted(aims, known, levels, how.rate), how)
             quantiles = _around(window, made[window.index][window.groups], levels, lowest)
             window = replace(window, quantiles=quantiles)
-            table = _replaced(table, quantiles, levels)
-        yield table
+            yield _replaced(table, quantiles, levels)
+        else:
+            yield table
         past.append(window)
 
 

@@ -67,10 +67,11 @@ class Plan:
 
     def check_calibration(self) -> None:
         """Raise `ConfigError` where nothing to calibrate on has come by the first scored cutoff."""
-        back = self.calibrate * (self.step or self.horizon)  # periods from the oldest cutoff to that one
+        apart = self.step or self.horizon
+        back = self.calibrate * apart  # periods from the oldest cutoff to that one
         if self.calibrate and back <= self.gap:
             raise ConfigError(
-                f"there is nothing to calibrate on: {self.calibrate} windows, {self.step or self.horizon} periods apart, "
+                f"there is nothing to calibrate on: {self.calibrate} windows, {apart} periods apart, "
                 f"begin {back} periods before the first scored cutoff, and none of their periods after a gap of "
                 f"{self.gap} has come by then; calibrate={self.to_calibrate_all} shows all steps"
             )
