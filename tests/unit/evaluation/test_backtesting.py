@@ -326,6 +326,70 @@ def test_a_series_that_fails_when_it_is_forecast_loses_no_other(weekly_shop: Pan
     assert report.forecasts["mean"].notna().all()
 
 
+def many(count: int, bad: int) -> Panel:
+    """So many series of 30 days, the first `bad` of them with a gap."""
+    days = pd.date_range("2024-01-01", periods=30)
+    y = np.arange(30.0) + np.arange(count)[:, None]
+    y[:bad, 10] = np.nan
+    return Panel.from_frame(
+        pd.concat([pd.DataFrame({"unique_id": f"{k:03}", "ds": days, "y": row}) for k, row in enumerate(y)])
+    )
+
+
+@pytest.mark.parametrize(("at", "together"), [("fit", True), ("fit", False), ("predict", True), ("predict", False)])
+def test_however_many_series_are_bad_the_others_are_forecast(at: str, together: bool) -> None:
+    def refuse(panel: Panel) -> None:
+        FITS.append(panel.ids)
+        bad = [name for name in panel.ids if name < "030"]
+        if bad:
+            raise FitError("it is bad", model="picky", series=bad[0], every=bad if together else ())
+
+    class PickyFitted(TellingFitted):
+        def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
+            if at == "predict":
+                refuse(self.history)
+            return super()._predict(horizon, levels, future)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Picky(Telling):
+        name: ClassVar[str] = "picky"
+        pooled: ClassVar[bool] = True
+
+        def _fit(self, train: Panel, horizon: int) -> Fitted:
+            if at == "fit":
+                refuse(train)
+            return PickyFitted(recipe=self, history=train)
+
+    report = fk.backtest(many(40, 0), [Picky()], horizon=5)
+    assert report.failures["series"].tolist() == [f"{k:03}" for k in range(30)]
+    assert len(FITS) == (2 if together else 31)
+
+
+def test_a_model_that_needs_whole_series_names_all_with_gaps_at_once() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Whole(Telling):
+        name: ClassVar[str] = "wholes"
+        pooled: ClassVar[bool] = True
+        handles_gaps: ClassVar[bool] = False
+
+    report = fk.backtest(many(40, 25), [Whole()], horizon=5)
+    assert report.failures["series"].nunique() == 25
+    assert report.failures["reason"].str.contains(r"series '000' has some \(25 such\)").all()
+    assert len(FITS) == 1
+
+
+def test_a_model_that_names_a_series_again_and_again_has_failed_on_all(weekly_shop: Panel) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Stubborn(Telling):
+        name: ClassVar[str] = "stubborn"
+        pooled: ClassVar[bool] = True
+
+        def _fit(self, train: Panel, horizon: int) -> Fitted:
+            raise FitError("it is bad", model=self.name, series="shop 1")
+
+    assert len(fk.backtest(weekly_shop, [Stubborn()], horizon=7).failures) == 3
+
+
 def test_nothing_to_score_is_a_leaderboard_without_scores() -> None:
     days = pd.date_range("2024-01-01", periods=30)
     frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": range(30), "on": [1] * 27 + [0] * 3})
