@@ -413,6 +413,31 @@ def test_bench_draws_latency_against_the_error_in_what_came(command, demand: Pat
     assert command(*asked, "--plot", "plot.svg").code == 2
 
 
+def test_an_interrupted_bench_shows_what_it_has_and_ends_with_130(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forecastkit.evaluation import latency
+
+    assert command("fit", demand, "-m", "seasonal_naive", "-o", "model").code == 0
+    turn, turns = latency._Timings.turn, []
+
+    def interrupted(timings: object, seconds: float) -> None:
+        if len(turns) == 3:
+            raise KeyboardInterrupt
+        turns.append(seconds)
+        turn(timings, seconds)
+
+    monkeypatch.setattr(latency._Timings, "turn", interrupted)
+    done = command("bench", "latency", "model", "--json")
+    told = json.loads(done.out)
+    assert done.code == 130
+    assert [row["variant"] for row in told["rows"]] == ["frame", "panel"]
+    assert (told["interrupted"], len(told["load"])) == (True, 2)
+    turns.clear()
+    done = command("bench", "latency", "model")
+    assert (done.code, "panel" in done.out) == (130, True)
+
+
 def test_scores_by_group_and_a_page_are_had_from_a_kept_run_without_running_again(command, demand: Path) -> None:
     plan = (*SMALL, "--static", "store", "--windows", "2", "--calibrate", "2", "-o", "run")
     first = command("backtest", demand, *plan, "--by", "demand_class", "--json")
