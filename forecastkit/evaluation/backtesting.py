@@ -113,6 +113,7 @@ def backtest(
     head["left_out"] = [panel.ids[i] for i in left_out(panel, scored)]
     head["under_a_season"] = under_a_season(plan, scored)
     head |= {"cutoffs": _cutoffs(panel, scored), "command": run.command}
+    head["taking_part"] = [len(cut.series) for cut in cuts]
     with records.locked(folder):
         records.begin(folder, head, resume=run.resume)
         if not (run.resume and records.described(folder)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from forecastkit.data.io import check_writable, write_atomic
 from forecastkit.data.panel import Floats
-from forecastkit.errors import ConfigError, MissingExtraError, closest
+from forecastkit.errors import ConfigError, MissingExtraError, StoreError, closest
 from forecastkit.evaluation import comparison, conformal, records, scores
 from forecastkit.evaluation.comparison import Comparison, Flags
 from forecastkit.evaluation.conformal import Conformal
@@ -57,10 +58,14 @@ class Report:
 
     @classmethod
     def read(cls, folder: str | Path, *, keep_alive: Any = None) -> Self:
-        """The report of a backtest's folder; raises `StoreError`."""
+        """The report of a backtest's folder; raises `StoreError`, also where no model is whole yet."""
         place = Path(folder)
         head = records.read_head(place)
-        return cls(place, head, Conformal() if head["plan"].get("calibrate") else None, keep_alive)
+        found = cls(place, head, Conformal() if head["plan"].get("calibrate") else None, keep_alive)
+        if not found.models:
+            what = "; ".join(f"{model}: {there}" for model, there in found.unfinished.items())
+            raise StoreError(f"{place}: no model is finished here ({what}): the same command with --resume goes on")
+        return found
 
     def calibrated(self, how: Conformal | None = None) -> Self:
         """The same report with intervals made another way, or as the models gave them (None); nothing runs again."""
@@ -113,7 +118,13 @@ class Report:
 
     @property
     def models(self) -> tuple[str, ...]:
-        return tuple(self.head["recipes"])
+        """The models that are whole; what others have would be compared with another set of series or windows."""
+        return tuple(model for model in self.head["recipes"] if model not in self.unfinished)
+
+    @cached_property
+    def unfinished(self) -> dict[str, str]:
+        """The models of an interrupted run that are left out, and what there is of them."""
+        return records.unfinished(self.folder, self.head)
 
     @property
     def forecasts(self) -> pd.DataFrame:
@@ -363,6 +374,7 @@ class Report:
             "baseline": self.head["baseline"],
             "leaderboard": [{k: plain(v) for k, v in row.items()} for row in self.leaderboard().to_dict("records")],
             "left_out": self.head["left_out"],
+            "unfinished": self.unfinished,
             "failures": self.failures.to_dict("records"),
             "machine": self.head["machine"],
             "versions": self.head["versions"],

@@ -247,11 +247,16 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(command, demand: Path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(execution, "run", interrupted)
-        done = command("backtest", demand, *SMALL)
+        done = command("backtest", demand, *SMALL, "-o", "run")
     assert done.code == 130
     assert "--resume" in done.err
-    assert command("backtest", demand, *SMALL, "--resume").code == 0
+    shown = command("report", "run")
+    assert shown.code == 0
+    assert "seasonal_naive is left out, as it is not finished (0 of 1 windows are whole)" in shown.err
+    assert list(json.loads(command("report", "run", "--json").out)["unfinished"]) == ["seasonal_naive"]
+    assert command("backtest", demand, *SMALL, "-o", "run", "--resume").code == 0
     assert len(calls) == 3
+    assert "left out" not in command("report", "run").err
 
 
 def test_an_interrupted_training_goes_on_with_the_same_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,52 @@ def test_a_run_that_was_stopped_goes_on_and_computes_no_window_again(level_shop:
     pd.testing.assert_frame_equal(
         report.forecasts, fk.backtest(level_shop, [Telling()], horizon=3, windows=2).forecasts
     )
+
+
+class Stop(Exception):
+    """In place of Ctrl-C."""
+
+
+def stopped(panel: Panel, folder: Path, tasks: int) -> None:
+    """A run of two models, two windows and three chunks each, that ends after so many of the twelve tasks."""
+
+    def stop(done: int, total: int, what: str) -> None:
+        if done == tasks:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fk.backtest(panel, ["naive", Telling()], horizon=3, windows=2, run=Run(folder=folder, progress=stop))
+
+
+@pytest.mark.parametrize(("tasks", "there"), [(6, 0), (7, 0), (8, 0), (9, 0), (11, 1)])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_model_that_is_not_whole_is_left_out_and_named(
+    level_shop: Panel, tmp_path: Path, tasks: int, there: int, told: bool
+) -> None:
+    stopped(level_shop, tmp_path / "run", tasks)
+    if not told:  # as a run of an older version is
+        file = tmp_path / "run" / "backtest.json"
+        file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "taking_part"}))
+    report = Report.read(tmp_path / "run")
+    assert report.models == ("naive",)
+    assert report.unfinished == {"telling": f"{there} of 2 windows are whole"}
+    assert report.leaderboard()["model"].tolist() == ["naive"]
+    assert set(report.forecasts["model"]) == {"naive"}
+    assert report.summary()["unfinished"] == report.unfinished
+
+
+def test_where_no_model_is_whole_yet_it_says_how_to_go_on(level_shop: Panel, tmp_path: Path) -> None:
+    stopped(level_shop, tmp_path / "run", 2)
+    with pytest.raises(StoreError, match=r"no model is finished here \(naive: 0 of 2 windows.*--resume"):
+        Report.read(tmp_path / "run")
+
+
+def test_a_run_that_went_on_is_whole(level_shop: Panel, tmp_path: Path) -> None:
+    stopped(level_shop, tmp_path / "run", 7)
+    resumed = fk.backtest(
+        level_shop, ["naive", Telling()], horizon=3, windows=2, run=Run(folder=tmp_path / "run", resume=True)
+    )
+    assert (resumed.models, resumed.unfinished) == (("naive", "telling"), {})
 
 
 def test_a_folder_with_another_backtest_is_not_touched(level_shop: Panel, tmp_path: Path) -> None:
