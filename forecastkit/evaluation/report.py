@@ -179,10 +179,10 @@ class Report:
         row.
         """
         keys = [by] if isinstance(by, str) else list(by)
-        return scores.ratios(self._sums(keys)).reset_index()
+        return scores.ratios(self.sums(keys)).reset_index()
 
-    def _sums(self, keys: Sequence[str]) -> pd.DataFrame:
-        """Sums of errors, scales and losses for each group of `keys`, file by file."""
+    def sums(self, keys: Sequence[str]) -> pd.DataFrame:
+        """What metrics are ratios of, for each group of `keys` as in `scores`; see `evaluation.scores.ratios`."""
         import pandas as pd
 
         own = [key for key in keys if key not in _GROUPS]
@@ -217,7 +217,7 @@ class Report:
         Whole series are drawn again, so this says what other series of this kind would give, in the same windows.
         Skill is the share of the baseline's MASE that a model saves; it needs the baseline among the models.
         """
-        return self._confidence(self._sums(["model", "series"]), level, draws)
+        return self._confidence(self.sums(["model", "series"]), level, draws)
 
     def _confidence(
         self, total: pd.DataFrame, level: float = comparison.LEVEL, draws: int = comparison.DRAWS
@@ -234,7 +234,7 @@ class Report:
         if metric not in scores.LOSSES:
             known = ", ".join(scores.LOSSES)
             raise ConfigError(f"models can't be compared by {metric!r}{closest(metric, scores.LOSSES)}: {known}")
-        total = self._sums(["model", "series"])
+        total = self.sums(["model", "series"])
         return self._compare(total, metric, self._hopeless(total))
 
     def _compare(self, total: pd.DataFrame, metric: str, hopeless: set[str]) -> Comparison:
@@ -244,7 +244,7 @@ class Report:
         if len(losses) >= comparison.FEW:
             return comparison.compare(losses, models, metric)
         plan = self.head["plan"]
-        windows = scores.losses(self._sums(["model", "window"]), metric, models)
+        windows = scores.losses(self.sums(["model", "window"]), metric, models)
         return comparison.compare(windows, models, metric, apart=-(-plan["horizon"] // plan["step"]))
 
     def _hopeless(self, total: pd.DataFrame) -> set[str]:
@@ -262,7 +262,7 @@ class Report:
         """
         import pandas as pd
 
-        models, total = list(self.models), self._sums(["model", "series"])
+        models, total = list(self.models), self.sums(["model", "series"])
         accuracy = scores.ratios(total.groupby(level="model").sum(min_count=1)).reindex(models)[list(SCORES[:7])]
         hopeless = self._hopeless(total)
         accuracy.loc[[m in hopeless for m in models]] = np.nan
@@ -305,7 +305,7 @@ class Report:
         model = model or str(self.leaderboard()["model"].iloc[0])
         if model not in self.models:
             raise ConfigError(f"no model {model!r} in this backtest{closest(model, self.models)}: {self.models}")
-        total = replace(self, head=self.head | {"recipes": {model: ""}})._sums(["series"])
+        total = replace(self, head=self.head | {"recipes": {model: ""}}).sums(["series"])
         found = scores.ratios(total).assign(tracking=total["signed"] * total["rows"] / total["absolute_mean"])
         found = found.sort_values(_known(by, found.columns, "sorted"), ascending=False).head(count or len(found))
         return found.reset_index().merge(self.segments, on="series", how="left")
