@@ -140,9 +140,9 @@ def drawn(total: pd.DataFrame, draws: int, seed: int = 0) -> tuple[dict[str, pd.
     Series are drawn whole, with all their windows and steps, the same ones for every model.
     """
     wide = total.unstack("model")  # [N, C * M]
-    values, models = wide.to_numpy(float), list(total.index.unique("model"))
+    values, models, columns = wide.to_numpy(float), list(total.index.unique("model")), list(total.columns)
     tables = (pd.DataFrame(t, columns=wide.columns) for t in (values.sum(axis=0)[None], resampled(values, draws, seed)))
-    value, spread = ({m: ratios(t.xs(m, axis=1, level="model")) for m in models} for t in tables)
+    value, spread = ({m: ratios(pd.DataFrame({c: t[c, m] for c in columns})) for m in models} for t in tables)
     return value, spread
 
 
