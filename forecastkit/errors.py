@@ -34,13 +34,13 @@ class ForecastkitError(Exception):
 
 
 class DataError(ForecastkitError, ValueError):
-    """Something is wrong with the data; `series` names the first bad one where there is one."""
+    """Something is wrong with the data; `series` names the first bad one where there is one, `every` all known ones."""
 
     exit_code = 3
 
-    def __init__(self, message: str, *, series: str | None = None) -> None:
+    def __init__(self, message: str, *, series: str | None = None, every: Iterable[str] = ()) -> None:
         super().__init__(message)
-        self.series = series
+        self.series, self.every = series, _all(series, every)
 
 
 class ColumnError(DataError):
@@ -100,20 +100,30 @@ class MissingExtraError(ForecastkitError, ImportError):
 
 
 class FitError(ForecastkitError, RuntimeError):
-    """A model could not be estimated; carries `model` and `series`."""
+    """A model could not be estimated; carries `model` and `series`, the first bad one of `every` that is known."""
 
     exit_code = 5
 
-    def __init__(self, message: str, *, model: str = "", series: str | None = None) -> None:
+    def __init__(self, message: str, *, model: str = "", series: str | None = None, every: Iterable[str] = ()) -> None:
         where = f"{model} on series {series!r}: " if series is not None else f"{model}: " if model else ""
         super().__init__(where + message)
         self.model, self.series, self.reason = model, series, message
+        self.every = _all(series, every)
 
 
 class StoreError(ForecastkitError, OSError):
     """A folder or file can't be read or written, is damaged, or is of another version."""
 
     exit_code = 6
+
+
+def _all(first: str | None, every: Iterable[str]) -> tuple[str, ...]:
+    return tuple(every) or (() if first is None else (first,))
+
+
+def such(count: int) -> str:
+    """The words " (21 such)" after the first of several, or nothing."""
+    return f" ({count:,} such)" if count > 1 else ""
 
 
 def _again(cls: type[ForecastkitError], args: tuple[Any, ...], facts: dict[str, Any]) -> ForecastkitError:

@@ -304,6 +304,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def load_average() -> float | None:
+    """Processes that wanted a core in the last minute, on average; None where the system doesn't say."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastkit.data.panel import Floats, Panel
-from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError, closest
+from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError, closest, such
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,9 +158,9 @@ class Forecaster(ABC):
             found = int(train.lengths[short])
             raise SeriesTooShortError(train.ids[short], needed=needed, found=found, what=self.name)
         if not self.handles_gaps and train.gaps:
-            at = int(np.flatnonzero(np.isnan(train.values))[0])
-            name = train.ids[int(np.searchsorted(train.offsets, at, side="right")) - 1]
-            raise DataError(f"{self.name} can't handle gaps, series {name!r} has some: fill them first", series=name)
+            bad = train.holding(np.isnan(train.values))
+            what = f"series {bad[0]!r} has some{such(len(bad))}"
+            raise DataError(f"{self.name} can't handle gaps, {what}: fill them first", series=bad[0], every=bad)
 
     def needs(self, train: Panel) -> int:
         """Periods that each series must have."""
@@ -250,8 +250,9 @@ class Fitted(ABC):
         ordered = self._levels(levels)
         mean, quantiles = self._predict(horizon, ordered, self._future(horizon, future))
         if not np.isfinite(mean).all():
-            name = self.history.ids[int(np.flatnonzero(~np.isfinite(mean).all(axis=1))[0])]
-            raise FitError("the forecast is not finite", model=self.recipe.name, series=name)
+            bad = [self.history.ids[i] for i in np.flatnonzero(~np.isfinite(mean).all(axis=1))]
+            reason = f"the forecast is not finite{such(len(bad))}"
+            raise FitError(reason, model=self.recipe.name, series=bad[0], every=bad)
         times = self.history.calendar.times(self.history.future_ordinals(horizon))
         quantiles = np.maximum.accumulate(quantiles, axis=-1)  # [N, H, Q], against rounding only
         return Forecast(self.history.ids, times, mean, quantiles, ordered, self.history.calendar.zone)

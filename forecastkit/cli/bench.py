@@ -59,18 +59,19 @@ def command() -> None:
 def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     """Time the fitted MODEL, a folder that `fit` wrote, one row for each way to ask it.
 
-    frame is from a table to a table, panel from memory to arrays; the others are compiled predictors. Ctrl-C keeps the
-    rows that are there.
+    frame is from a table to a table, panel from memory to arrays; the others are compiled predictors. Ctrl-C keeps what
+    was measured so far, of each its own number of calls n, and ends with exit code 130.
 
     \b
     Example: forecastkit bench latency models/gru --scenario single --json
     """
     import time
+    from contextlib import suppress
     from dataclasses import replace
 
     from forecastkit.cli.forecast import read_after
     from forecastkit.evaluation import latency as harness
-    from forecastkit.execution import machine
+    from forecastkit.execution import load_average, machine
     from forecastkit.models import restore
     from forecastkit.store import versions
 
@@ -86,26 +87,27 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     import_s = harness.import_seconds(fitted.recipe.name)
     chosen = [replace(subject, load_s=subject.load_s + load_s, import_s=import_s) for subject in chosen]
     rows: list[harness.Row] = []
-    try:
-        with console.progress() as progress:
-            for row in harness.measure(chosen, load, len(fitted.history), progress):
-                rows.append(row)
-    except KeyboardInterrupt:
-        console.say("interrupted: what was measured so far")
+    busy, stopped = [load_average()], True
+    with suppress(KeyboardInterrupt), console.progress() as progress:
+        for row in harness.measure(chosen, load, len(fitted.history), progress):
+            rows.append(row)
+        stopped = False
+    busy.append(load_average())
     for variant, reason in refused.items():
         console.say(f"{variant} left out: {reason}")
     if as_json or output != "-":
         found = [row.as_dict() for row in rows]
-        console.print_json(
-            {"rows": found, "left_out": refused, "price": load.price, "machine": machine(), "versions": versions()},
-            output,
-        )
+        about = {"price": load.price, "machine": machine(), "load": busy, "versions": versions()}
+        console.print_json({"rows": found, "left_out": refused, "interrupted": stopped} | about, output)
     else:
         title = f"{fitted.recipe.name}, {load.scenario}; milliseconds of wall-clock and of CPU"
         cells = [[row.as_dict()[name] for name in _SHOWN] for row in rows]
         console.print_table(_SHOWN, cells, title=title, spare=_SPARE)
     if flags["plot"]:
         _draw(rows, flags["plot"])
+    if stopped:
+        console.say(f"what was measured so far, {len(rows)} rows")
+        raise KeyboardInterrupt
 
 
 def _draw(rows: Sequence[Row], file: str) -> None:

@@ -134,6 +134,8 @@ def _show(report: Report) -> None:
         console.say(f"none is both better and quicker than {', '.join(front)}")
     if board["with_best"].sum() > 1:
         console.say("≈: the difference from the best may be chance (95 %, all pairs taken together)")
+    for model, there in report.unfinished.items():
+        console.say(f"{model} is left out, as it is not finished ({there}): backtest with --resume goes on")
     failures = report.failures
     for row in failures.drop_duplicates(["model", "reason"]).head(5).to_dict("records"):
         console.say(f"{row['model']} failed on {row['series']!r}: {row['reason']} (seasonal naive stood in)")

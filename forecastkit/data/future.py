@@ -48,12 +48,13 @@ def check_complete(model: str, history: Panel, values: Floats, future: Any = Non
     missing = holes.any(axis=2)  # [N, H]
     numbers = history.future_ordinals(values.shape[1])[missing]
     first, last, at = history.calendar.texts(np.array([numbers.min(), numbers.max(), numbers[0]]))
-    series = history.ids[int(np.argmax(missing.any(axis=1)))]
+    every = [history.ids[i] for i in np.flatnonzero(missing.any(axis=1))]
     raise DataError(
         f"{_strangers(history, future)}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
         f"them by future, on the command line --future; {int(missing.sum()):,} of {missing.size:,} rows miss one, the "
-        f"first is {series!r} at {at}",
-        series=series,
+        f"first is {every[0]!r} at {at}",
+        series=every[0],
+        every=every,
     )
 
 

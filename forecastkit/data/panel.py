@@ -172,6 +172,11 @@ class Panel:
         """A view of series `i`, [T]."""
         return self.values[self.offsets[i] : self.offsets[i + 1]]
 
+    def holding(self, rows: NDArray[np.bool_]) -> tuple[str, ...]:
+        """The ids of the series that have a true one among these rows [R]."""
+        owners = np.searchsorted(self.offsets, np.flatnonzero(rows), side="right") - 1
+        return tuple(self.ids[i] for i in np.unique(owners))
+
     def rows_of(self, i: int) -> slice:
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
 

@@ -16,8 +16,6 @@ from forecastkit.forecaster import Fitted, Forecast, Forecaster
 
 logger = logging.getLogger(__name__)
 
-_RETRIES = 20  # series that a model may name as bad before it has failed on all
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -63,9 +61,7 @@ class Attempt:
     def forecast(self, scene: Scene, cut: Window, train: Panel) -> tuple[Forecast, dict[str, str]]:
         """Forecasts of all series of the window, the baseline's where this model failed, and the reasons."""
         attempt = self
-        for _ in range(_RETRIES):
-            if attempt.fitted is None:
-                break
+        while attempt.fitted is not None:
             try:
                 return attempt._forecast(scene, cut, train)
             except (FitError, DataError) as error:
@@ -91,14 +87,13 @@ class Attempt:
 
     def _without(self, error: FitError | DataError, train: Panel) -> Attempt:
         """The same without the series that the error names, or without any where it names none."""
-        bad = {error.series} if error.series in train.ids else {train.ids[i] for i in self.kept}
-        kept = np.array([i for i in self.kept if train.ids[i] not in bad], np.int64)
+        kept, reasons = _parted(error, self.kept, train)
         fitted = self.fitted.update(train.take(kept)) if self.fitted is not None and len(kept) else None
-        return replace(self, fitted=fitted, kept=kept, reasons=self.reasons | dict.fromkeys(sorted(bad), str(error)))
+        return replace(self, fitted=fitted, kept=kept, reasons=self.reasons | reasons)
 
 
 def fit_what_can_be(recipe: Forecaster, train: Panel, plan: Plan, before: Fitted | None = None) -> Attempt:
-    """Fit on the series that are long enough, leaving out one after another that the model says is bad.
+    """Fit on the series that are long enough, leaving out those that the model says are bad until it says none is.
 
     `before` is the model of the last window, to begin from.
     """
@@ -108,19 +103,28 @@ def fit_what_can_be(recipe: Forecaster, train: Panel, plan: Plan, before: Fitted
     kept = np.flatnonzero(train.lengths >= needed)
     for i in np.flatnonzero(train.lengths < needed):
         reasons[train.ids[i]] = f"{train.lengths[i]} periods, {recipe.name} needs {needed}"
-    for _ in range(_RETRIES):
-        if not len(kept):
-            break
+    while len(kept):
         try:
             fitted = fit(train.take(kept), horizon=plan.gap + plan.horizon)
             return Attempt(recipe, fitted, kept, reasons)
         except (FitError, DataError) as error:
-            bad = [error.series] if error.series in train.ids else [train.ids[i] for i in kept]
-            reasons |= dict.fromkeys(bad, str(error))
-            kept = np.array([i for i in kept if train.ids[i] not in reasons], np.int64)
+            kept, bad = _parted(error, kept, train)
+            reasons |= bad
     logger.warning("%s failed on every series of a chunk: %s", recipe.name, next(iter(reasons.values()), ""))
     last = next(reversed(reasons.values()), "")
     return Attempt(recipe, None, kept, dict.fromkeys(train.ids, last) | reasons)
+
+
+def _parted(error: FitError | DataError, kept: Ints, train: Panel) -> tuple[Ints, dict[str, str]]:
+    """The series that are left of those kept, always fewer, and the reason of the others.
+
+    Those go that the error names; all go where it names none of them.
+    """
+    named = set(error.every)
+    bad = np.array([train.ids[i] in named for i in kept], bool)
+    if not bad.any():
+        bad[:] = True
+    return kept[~bad], {train.ids[i]: str(error) for i in kept[bad]}
 
 
 def _future(panel: Panel, cut: Window, kept: Ints, steps: int) -> Floats | None:

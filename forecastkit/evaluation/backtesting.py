@@ -113,6 +113,7 @@ def backtest(
     head["left_out"] = [panel.ids[i] for i in left_out(panel, scored)]
     head["under_a_season"] = under_a_season(plan, scored)
     head |= {"cutoffs": _cutoffs(panel, scored), "command": run.command}
+    head["taking_part"] = [len(cut.series) for cut in cuts]
     with records.locked(folder):
         records.begin(folder, head, resume=run.resume)
         if not (run.resume and records.described(folder)):
@@ -137,6 +138,13 @@ def _settled(panel: Panel, plan: Plan | None, options: dict[str, Any]) -> Plan:
         logger.warning(
             "series end at different times, so cutoffs count back from each one's own end and a pooled model sees "
             "other series' later periods; align calendar (--align calendar) puts one cutoff for all"
+        )
+    if 0 < settled.calibrate < settled.to_calibrate_all:
+        logger.warning(
+            "errors of the last steps are not known yet at the first cutoff, so that intervals there are made from "
+            "those of earlier steps and may be too narrow; calibrate=%d (--calibrate %d) shows all steps",
+            settled.to_calibrate_all,
+            settled.to_calibrate_all,
         )
     return settled
 

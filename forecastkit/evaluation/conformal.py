@@ -10,7 +10,7 @@ median stays as it is: intervals are calibrated, not the forecast.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,8 @@ class Conformal:
     NeurIPS 34) · models: only these; None for all.
 
     Where a group or a step has fewer errors than a level needs (nine for 0.9), those of all its steps are taken, then
-    those of all series.
+    those of all series. Only what had come by a window's cutoff counts: where windows lie closer together than the
+    horizon, or there is a gap, a past window gives its first steps alone.
     """
 
     by_step: bool = True
@@ -53,10 +54,21 @@ class Conformal:
 class _Window:
     """A window of one model as arrays: n series, H steps."""
 
+    index: int
+    first: int  # periods from the cutoff to the first step
     y: Floats  # [n, H]
     median: Floats  # [n, H]
     unit: Floats  # [n, H] what errors are measured in; 0 where there is nothing to measure by
     groups: Ints  # [n]
+    quantiles: Floats | None = None  # [n, H, Q] that were made for it
+    share: float = 1.0  # of its steps that have come
+
+    def until(self, steps: int) -> _Window:
+        """The same when only its first steps had come."""
+        horizon = self.y.shape[1]
+        if steps >= horizon:
+            return self
+        return replace(self, y=np.where(np.arange(horizon) < steps, self.y, np.nan), share=steps / horizon)
 
     @property
     def scores(self) -> Floats:
@@ -68,30 +80,40 @@ def calibrated(
     tables: Iterable[pa.Table],
     levels: Sequence[float],
     how: Conformal,
+    step: int,
     groups: Mapping[str, int] | None = None,
     lowest: float = -np.inf,
-    made: list[Floats] | None = None,
+    made: dict[int, Floats] | None = None,
 ) -> Iterator[pa.Table]:
-    """The windows of a model, oldest first, each with quantiles made from those before it; the first as it is.
+    """The windows of a model, oldest first, each with quantiles made from what it could know of those before it.
 
-    `levels` have 0.5 among them; `groups` numbers the series' groups from 0; `lowest` is what demand never falls below;
-    `made` keeps what was found for the windows, so that going through them again sorts no errors again.
+    A window that could know nothing stays as it is, as the first does. `levels` have 0.5 among them; `step` is that of
+    the plan; `groups` numbers the series' groups from 0; `lowest` is what demand never falls below; `made` keeps what
+    was found for the windows, so that going through them again sorts no errors again.
     """
     past: list[_Window] = []
-    made = [] if made is None else made
+    made = {} if made is None else made
     aims = np.tile(np.array(levels), (1 + max((groups or {"": 0}).values()), 1))  # [G, Q]
     for table in tables:
         window = _window(table, levels, groups)
-        if past:
-            if len(made) < len(past):
-                made.append(_shifts(past, aims, how))
-            shifts = made[len(past) - 1][window.groups]  # [n, H, Q]
-            quantiles = _around(window, shifts, levels, lowest)
-            aims = _adapted(aims, window, quantiles, levels, how.rate)
+        known = list(_known(past, window.index, step))
+        if known:
+            if window.index not in made:
+                made[window.index] = _shifts(known, window.index, _adapted(aims, known, levels, how.rate), how)
+            quantiles = _around(window, made[window.index][window.groups], levels, lowest)
+            window = replace(window, quantiles=quantiles)
             yield _replaced(table, quantiles, levels)
         else:
             yield table
         past.append(window)
+
+
+def _known(past: Sequence[_Window], index: int, step: int) -> Iterator[_Window]:
+    """The past windows as they stood at the cutoff of this one; each series counts from its own cutoffs."""
+    for window in past:
+        steps = (index - window.index) * step - window.first + 1
+        if steps > 0:
+            yield window.until(steps)
 
 
 def _window(table: pa.Table, levels: Sequence[float], groups: Mapping[str, int] | None) -> _Window:
@@ -106,14 +128,15 @@ def _window(table: pa.Table, levels: Sequence[float], groups: Mapping[str, int] 
         series = table["series"].combine_chunks()
         numbers = np.array([groups[text] for text in series.dictionary.to_pylist()], np.int64)
         members = numbers[series.indices.to_numpy()[::horizon]]
-    return _Window(y, median, np.where(width > 0, width, np.nan_to_num(scale)), members)
+    unit = np.where(width > 0, width, np.nan_to_num(scale))
+    return _Window(table["window"][0].as_py(), int(steps.min()), y, median, unit, members)
 
 
-def _shifts(past: Sequence[_Window], aims: Floats, how: Conformal) -> Floats:
-    """Where each level lies from the median, in units: [G, H, Q]."""
+def _shifts(past: Sequence[_Window], index: int, aims: Floats, how: Conformal) -> Floats:
+    """Where each level lies from the median in the window of this index, in units: [G, H, Q]."""
     scores = np.concatenate([w.scores for w in past])  # [P, H], every series of every window
     group = np.concatenate([w.groups for w in past])  # [P]
-    age = np.repeat(np.arange(len(past))[::-1], [len(w.y) for w in past])
+    age = np.repeat([index - 1 - w.index for w in past], [len(w.y) for w in past])
     weights = np.repeat((how.decay**age)[:, None], scores.shape[1], axis=1)  # [P, H]
     out = np.empty((len(aims), scores.shape[1], aims.shape[1]))
     for q, aim in enumerate(aims.T):
@@ -169,16 +192,25 @@ def _around(window: _Window, shifts: Floats, levels: Sequence[float], lowest: fl
     return np.sort(found, axis=-1)
 
 
-def _adapted(aims: Floats, window: _Window, quantiles: Floats, levels: Sequence[float], rate: float) -> Floats:
-    """The levels of each group, moved against what this window showed; [G, Q]."""
+def _adapted(aims: Floats, past: Sequence[_Window], levels: Sequence[float], rate: float) -> Floats:
+    """The levels of each group, moved against what one window after another showed; [G, Q]."""
+    for window in past if rate else ():
+        if window.quantiles is not None:
+            # A window of which little has come moves them little.
+            aims = np.clip(aims + rate * window.share * _missed(window, levels, len(aims)), _LEAST, _MOST)
+    return aims
+
+
+def _missed(window: _Window, levels: Sequence[float], groups: int) -> Floats:
+    """What each level lacked of its share in each group; [G, Q]."""
+    assert window.quantiles is not None  # asked for by `_adapted` only
     seen, y = ~np.isnan(window.y), window.y[..., None]
     # Where zeros lie on a bound, both of its sides count them as inside, as coverage does.
-    under = np.where(np.array(levels) < 0.5, y < quantiles, y <= quantiles)
+    under = np.where(np.array(levels) < 0.5, y < window.quantiles, y <= window.quantiles)
     below = (under & seen[..., None]).sum(axis=1)  # [n, Q]
-    count = np.bincount(window.groups, seen.sum(axis=1), minlength=len(aims))[:, None]
-    hits = np.stack([np.bincount(window.groups, b, minlength=len(aims)) for b in below.T], axis=-1)  # [G, Q]
-    missed = np.where(count > 0, np.array(levels) - hits / np.maximum(count, 1), 0.0)
-    return np.clip(aims + rate * missed, _LEAST, _MOST)
+    count = np.bincount(window.groups, seen.sum(axis=1), minlength=groups)[:, None]
+    hits = np.stack([np.bincount(window.groups, b, minlength=groups) for b in below.T], axis=-1)  # [G, Q]
+    return np.where(count > 0, np.array(levels) - hits / np.maximum(count, 1), 0.0)
 
 
 def _replaced(table: pa.Table, quantiles: Floats, levels: Sequence[float]) -> pa.Table:

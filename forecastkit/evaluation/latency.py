@@ -250,21 +250,41 @@ def _plan(fitted: Fitted, horizon: int) -> NDArray[np.float64] | None:
     return np.repeat(newest[:, None], horizon, axis=1)
 
 
-def measure(
-    chosen: Sequence[Subject], load: Load, items: int, progress: Callable[[int, int, str], None] | None = None
-) -> Iterator[Row]:
-    """A row for each subject and size, as soon as it is there: what was measured is kept when the rest is cut short."""
+Progress = Callable[[int, int, str], None]
+
+
+def measure(chosen: Sequence[Subject], load: Load, items: int, progress: Progress | None = None) -> Iterator[Row]:
+    """A row for each subject and size, as soon as it is there.
+
+    Cut short by Ctrl-C it gives a row of the calls that there are of each subject, and then raises `KeyboardInterrupt`;
+    a server's highest rate is known only when the search for it is through. `progress` is told seconds measured, the
+    places done of a server.
+    """
     sizes = load.sizes(items)
     groups = [(size, [subject]) for size in sizes for subject in chosen]
     if load.scenario != "server":
         groups = [(size, list(chosen)) for size in sizes]
     for k, (size, group) in enumerate(groups):
-        if progress:
-            progress(k, len(groups), f"{', '.join(subject.variant for subject in group)}: {size:,} a call")
+        tell = partial(_tell, progress, k, len(groups), f"{', '.join(s.variant for s in group)}: {size:,} a call")
+        tell(0.0, load.seconds * len(group) if load.scenario != "server" else 1.0)
+        rows: list[Row] = []
+        stopped = None
         # Threads of the libraries below that wait for work burn the time that is measured.
         with threadpool_limits(group[0].threads), use_threads(group[0].threads):
-            found = [_served(group[0], load, size)] if load.scenario == "server" else list(_in_turn(group, load, size))
-        yield from found
+            try:
+                rows += [_served(group[0], load, size)] if load.scenario == "server" else []
+                rows.extend(_in_turn(group, load, size, tell) if load.scenario != "server" else ())
+            except KeyboardInterrupt as error:
+                stopped = error
+        yield from rows
+        if stopped is not None:
+            raise stopped
+
+
+def _tell(progress: Progress | None, group: int, groups: int, what: str, done: float, whole: float) -> None:
+    """`done` of the `whole` of one group, all of which are alike."""
+    if progress is not None:
+        progress(int(group * whole + done), max(round(groups * whole), 1), what)
 
 
 @dataclass
@@ -287,28 +307,45 @@ class _Timings:
         return cls(call, first, [])
 
     def turn(self, seconds: float) -> None:
-        """At least one call."""
+        """At least one call; a turn that is cut short does not count, as its time of CPU holds half a call."""
+        wall: list[float] = []
         cpu, until = time.process_time(), time.perf_counter() + seconds
         while True:
             begun = time.perf_counter()
             self.call()
             now = time.perf_counter()
-            self.wall.append(now - begun)
+            wall.append(now - begun)
             if now >= until:
                 break
         self.cpu_s += time.process_time() - cpu
+        self.wall += wall
 
 
-def _in_turn(chosen: Sequence[Subject], load: Load, size: int) -> Iterator[Row]:
-    timings = [_Timings.of(subject, size) for subject in chosen]
+def _in_turn(chosen: Sequence[Subject], load: Load, size: int, tell: Callable[[float, float], None]) -> Iterator[Row]:
+    """Rows of all at the end, or of what there is when Ctrl-C comes, which then goes on."""
+    timings: list[_Timings] = []
+    stopped = None
+    try:
+        timings += [_Timings.of(subject, size) for subject in chosen]
+        _take_turns(timings, load, tell)
+    except KeyboardInterrupt as error:
+        stopped = error
+    for subject, timing in zip(chosen, timings, strict=False):
+        if timing.wall:
+            per_s = size * len(timing.wall) / sum(timing.wall)
+            yield _row(subject, load, size, timing, np.array(timing.wall), timing.cpu_s / len(timing.wall), per_s)
+    if stopped is not None:
+        raise stopped
+
+
+def _take_turns(timings: list[_Timings], load: Load, tell: Callable[[float, float], None]) -> None:
     wanting = list(timings)
     while wanting:
         for timing in wanting:
             timing.turn(_TURN_S)
-        wanting = [t for t in timings if sum(t.wall) < load.seconds or len(t.wall) < load.calls]
-    for subject, timing in zip(chosen, timings, strict=True):
-        per_s = size * len(timing.wall) / sum(timing.wall)
-        yield _row(subject, load, size, timing, np.array(timing.wall), timing.cpu_s / len(timing.wall), per_s)
+        seconds = [sum(t.wall) for t in timings]
+        tell(sum(min(s, load.seconds) for s in seconds), load.seconds * len(timings))
+        wanting = [t for t, s in zip(timings, seconds, strict=True) if s < load.seconds or len(t.wall) < load.calls]
 
 
 def _row(

@@ -95,7 +95,7 @@ def render(report: Report) -> str:
     return environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         data=data,
         subtitle=subtitle,
-        verdict=_verdict(page),
+        verdict=_verdict(page) + _unfinished(report),
         sections=sections,
         command=report.head.get("command") or "run from Python; the recipes are below",
         facts=list(_facts(report)),
@@ -119,6 +119,12 @@ def _verdict(page: _Page) -> str:
             f" {', '.join(others)} can't be told from it." if others else " The others are worse by more than chance."
         )
     return words + _reach(page.report.head["levels"], best["coverage"])
+
+
+def _unfinished(report: Report) -> str:
+    """Which models of an interrupted run are not on the page."""
+    left = ", ".join(f"{model} ({there})" for model, there in report.unfinished.items())
+    return f" Left out, as the run was interrupted: {left}." if left else ""
 
 
 def _reach(levels: Sequence[float], coverage: float) -> str:

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecastkit.data.io import write_atomic
-from forecastkit.data.panel import Panel
+from forecastkit.data.panel import Ints, Panel
 from forecastkit.errors import ConfigError, StoreError
 from forecastkit.evaluation import metrics
 from forecastkit.evaluation.splits import Plan, Window
@@ -254,6 +254,28 @@ def parts(folder: Path, model: str) -> Iterator[Part]:
     """What the parts of a model say about themselves, in the order of windows and series; no forecast is read."""
     for file in _files(folder, model):
         yield _about(file, _read(file, pq.read_schema))
+
+
+def unfinished(folder: Path, head: Mapping[str, Any]) -> dict[str, str]:
+    """The models that are not whole yet and what there is of them: a whole one has all series in all windows.
+
+    A run of an older version doesn't say how many series take part in a window: there the model that has most does.
+    """
+    plan = head["plan"]
+    windows, horizon = plan.get("calibrate", 0) + plan["windows"], plan["horizon"]
+    found = {model: _series(folder, model, windows, horizon) for model in head["recipes"]}
+    most = np.max([np.ones(windows, np.int64), *found.values()], axis=0)
+    needed = np.array(head.get("taking_part") or most)  # [W]
+    whole = {model: int((counts >= needed).sum()) for model, counts in found.items()}
+    return {model: f"{n} of {windows} windows are whole" for model, n in whole.items() if n < windows}
+
+
+def _series(folder: Path, model: str, windows: int, horizon: int) -> Ints:
+    """How many series have forecasts in each window, [W]."""
+    counts = np.zeros(windows, np.int64)
+    for file in _files(folder, model):
+        counts[int(file.stem.partition("-")[0])] += _read(file, pq.read_metadata).num_rows // horizon
+    return counts
 
 
 def tables(folder: Path, model: str) -> Iterator[pa.Table]:

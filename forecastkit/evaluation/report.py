@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,12 +18,13 @@ import pyarrow as pa
 
 from forecastkit.data.io import check_writable, write_atomic
 from forecastkit.data.panel import Floats
-from forecastkit.errors import ConfigError, MissingExtraError, closest
+from forecastkit.errors import ConfigError, MissingExtraError, StoreError, closest
 from forecastkit.evaluation import comparison, conformal, records, scores
 from forecastkit.evaluation.comparison import Comparison, Flags
 from forecastkit.evaluation.conformal import Conformal
 from forecastkit.evaluation.records import Part, plain
 from forecastkit.evaluation.scores import SCORES
+from forecastkit.evaluation.splits import Plan
 from forecastkit.forecaster import Explanation
 
 if TYPE_CHECKING:
@@ -50,14 +52,20 @@ class Report:
     head: dict[str, Any]
     conformal: Conformal | None = None
     _keep_alive: Any = field(default=None, repr=False, compare=False)
-    _made: dict[str, list[Floats]] = field(default_factory=dict, repr=False, compare=False)  # of calibration, by model
+    _made: dict[str, dict[int, Floats]] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # of calibration, by model
 
     @classmethod
     def read(cls, folder: str | Path, *, keep_alive: Any = None) -> Self:
-        """The report of a backtest's folder; raises `StoreError`."""
+        """The report of a backtest's folder; raises `StoreError`, also where no model is whole yet."""
         place = Path(folder)
         head = records.read_head(place)
-        return cls(place, head, Conformal() if head["plan"].get("calibrate") else None, keep_alive)
+        found = cls(place, head, Conformal() if head["plan"].get("calibrate") else None, keep_alive)
+        if not found.models:
+            what = "; ".join(f"{model}: {there}" for model, there in found.unfinished.items())
+            raise StoreError(f"{place}: no model is finished here ({what}): the same command with --resume goes on")
+        return found
 
     def calibrated(self, how: Conformal | None = None) -> Self:
         """The same report with intervals made another way, or as the models gave them (None); nothing runs again."""
@@ -76,8 +84,12 @@ class Report:
         how = self.conformal
         if how is not None and (how.models is None or model in how.models):
             lowest = -np.inf if self.head["screening"]["negatives"] else 0.0
-            made = self._made.setdefault(model, [])
-            tables = conformal.calibrated(tables, self.head["levels"], how, self._groups(how.group), lowest, made)
+            made, plan = self._made.setdefault(model, {}), Plan(**self.head["plan"])
+            plan.check_calibration()
+            groups = self._groups(how.group)
+            tables = conformal.calibrated(
+                tables, self.head["levels"], how, plan.step or plan.horizon, groups, lowest, made
+            )
         for table in tables:
             window = table["window"][0].as_py() - self._first if len(table) else -1
             if window >= 0:
@@ -106,7 +118,13 @@ class Report:
 
     @property
     def models(self) -> tuple[str, ...]:
-        return tuple(self.head["recipes"])
+        """The models that are whole; what others have would be compared with another set of series or windows."""
+        return tuple(model for model in self.head["recipes"] if model not in self.unfinished)
+
+    @cached_property
+    def unfinished(self) -> dict[str, str]:
+        """The models of an interrupted run that are left out, and what there is of them."""
+        return records.unfinished(self.folder, self.head)
 
     @property
     def forecasts(self) -> pd.DataFrame:
@@ -161,10 +179,10 @@ class Report:
         row.
         """
         keys = [by] if isinstance(by, str) else list(by)
-        return scores.ratios(self._sums(keys)).reset_index()
+        return scores.ratios(self.sums(keys)).reset_index()
 
-    def _sums(self, keys: Sequence[str]) -> pd.DataFrame:
-        """Sums of errors, scales and losses for each group of `keys`, file by file."""
+    def sums(self, keys: Sequence[str]) -> pd.DataFrame:
+        """What metrics are ratios of, for each group of `keys` as in `scores`; see `evaluation.scores.ratios`."""
         import pandas as pd
 
         own = [key for key in keys if key not in _GROUPS]
@@ -199,7 +217,7 @@ class Report:
         Whole series are drawn again, so this says what other series of this kind would give, in the same windows.
         Skill is the share of the baseline's MASE that a model saves; it needs the baseline among the models.
         """
-        return self._confidence(self._sums(["model", "series"]), level, draws)
+        return self._confidence(self.sums(["model", "series"]), level, draws)
 
     def _confidence(
         self, total: pd.DataFrame, level: float = comparison.LEVEL, draws: int = comparison.DRAWS
@@ -216,7 +234,7 @@ class Report:
         if metric not in scores.LOSSES:
             known = ", ".join(scores.LOSSES)
             raise ConfigError(f"models can't be compared by {metric!r}{closest(metric, scores.LOSSES)}: {known}")
-        total = self._sums(["model", "series"])
+        total = self.sums(["model", "series"])
         return self._compare(total, metric, self._hopeless(total))
 
     def _compare(self, total: pd.DataFrame, metric: str, hopeless: set[str]) -> Comparison:
@@ -226,7 +244,7 @@ class Report:
         if len(losses) >= comparison.FEW:
             return comparison.compare(losses, models, metric)
         plan = self.head["plan"]
-        windows = scores.losses(self._sums(["model", "window"]), metric, models)
+        windows = scores.losses(self.sums(["model", "window"]), metric, models)
         return comparison.compare(windows, models, metric, apart=-(-plan["horizon"] // plan["step"]))
 
     def _hopeless(self, total: pd.DataFrame) -> set[str]:
@@ -244,7 +262,7 @@ class Report:
         """
         import pandas as pd
 
-        models, total = list(self.models), self._sums(["model", "series"])
+        models, total = list(self.models), self.sums(["model", "series"])
         accuracy = scores.ratios(total.groupby(level="model").sum(min_count=1)).reindex(models)[list(SCORES[:7])]
         hopeless = self._hopeless(total)
         accuracy.loc[[m in hopeless for m in models]] = np.nan
@@ -287,7 +305,7 @@ class Report:
         model = model or str(self.leaderboard()["model"].iloc[0])
         if model not in self.models:
             raise ConfigError(f"no model {model!r} in this backtest{closest(model, self.models)}: {self.models}")
-        total = replace(self, head=self.head | {"recipes": {model: ""}})._sums(["series"])
+        total = replace(self, head=self.head | {"recipes": {model: ""}}).sums(["series"])
         found = scores.ratios(total).assign(tracking=total["signed"] * total["rows"] / total["absolute_mean"])
         found = found.sort_values(_known(by, found.columns, "sorted"), ascending=False).head(count or len(found))
         return found.reset_index().merge(self.segments, on="series", how="left")
@@ -356,6 +374,7 @@ class Report:
             "baseline": self.head["baseline"],
             "leaderboard": [{k: plain(v) for k, v in row.items()} for row in self.leaderboard().to_dict("records")],
             "left_out": self.head["left_out"],
+            "unfinished": self.unfinished,
             "failures": self.failures.to_dict("records"),
             "machine": self.head["machine"],
             "versions": self.head["versions"],

@@ -134,20 +134,29 @@ def losses(total: pd.DataFrame, metric: str, models: Sequence[str]) -> Floats:
     return top / bottom.mean(axis=0) if len(top) else top
 
 
+def drawn(total: pd.DataFrame, draws: int, seed: int = 0) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Metrics of each model from sums by model and series: a row of all series, and one a draw of series.
+
+    Series are drawn whole, with all their windows and steps, the same ones for every model.
+    """
+    wide = total.unstack("model")  # [N, C * M]
+    values, models, columns = wide.to_numpy(float), list(total.index.unique("model")), list(total.columns)
+    tables = (pd.DataFrame(t, columns=wide.columns) for t in (values.sum(axis=0)[None], resampled(values, draws, seed)))
+    value, spread = ({m: ratios(pd.DataFrame({c: t[c, m] for c in columns})) for m in models} for t in tables)
+    return value, spread
+
+
 def confidence(total: pd.DataFrame, baseline: str | None, level: float, draws: int) -> pd.DataFrame:
     """Bootstrap confidence intervals from sums by model and series: model, metric, value, low, high.
 
-    Series are drawn whole, with all their windows and steps, the same ones for every model; the interval is the
-    percentile one. Efron & Tibshirani (1993), "An introduction to the bootstrap", chapter 13; Davison & Hinkley (1997),
-    "Bootstrap methods and their application", section 3.8, for drawing clusters. Skill is 1 - MASE / the baseline's.
+    Series are drawn as `drawn` says; the interval is the percentile one. Efron & Tibshirani (1993), "An introduction to
+    the bootstrap", chapter 13; Davison & Hinkley (1997), "Bootstrap methods and their application", section 3.8, for
+    drawing clusters. Skill is 1 - MASE / the baseline's.
     """
-    columns, models = list(total.columns), list(total.index.unique("model"))
+    models = list(total.index.unique("model"))
     if not models:
         return pd.DataFrame(columns=_CONFIDENCE)
-    wide = total.unstack("model")  # [N, C * M]
-    values = wide.to_numpy(float)
-    tables = (pd.DataFrame(t, columns=wide.columns) for t in (values.sum(axis=0)[None], resampled(values, draws)))
-    value, spread = ({m: ratios(pd.DataFrame({c: t[c, m] for c in columns})) for m in models} for t in tables)
+    value, spread = drawn(total, draws)
     rows = []
     for model in models:
         for scores in (value, spread):

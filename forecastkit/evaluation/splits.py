@@ -61,7 +61,25 @@ class Plan:
         """This plan with every "auto" and None decided for `panel`."""
         together = bool((panel.ends == panel.ends[0]).all())
         align: Align = ("calendar" if together else "series") if self.align == "auto" else self.align
-        return replace(self, align=align, step=self.step or self.horizon, season=self.season or panel.season)
+        plan = replace(self, align=align, step=self.step or self.horizon, season=self.season or panel.season)
+        plan.check_calibration()
+        return plan
+
+    def check_calibration(self) -> None:
+        """Raise `ConfigError` where nothing to calibrate on has come by the first scored cutoff."""
+        apart = self.step or self.horizon
+        back = self.calibrate * apart  # periods from the oldest cutoff to that one
+        if self.calibrate and back <= self.gap:
+            raise ConfigError(
+                f"there is nothing to calibrate on: {self.calibrate} windows, {apart} periods apart, "
+                f"begin {back} periods before the first scored cutoff, and none of their periods after a gap of "
+                f"{self.gap} has come by then; calibrate={self.to_calibrate_all} shows all steps"
+            )
+
+    @property
+    def to_calibrate_all(self) -> int:
+        """How many windows to calibrate on it takes for the errors of every step to be known by the first cutoff."""
+        return -(-(self.gap + self.horizon) // (self.step or self.horizon))
 
     def fits_at(self, window: int) -> bool:
         """Is the model fitted anew at this window, or only updated?"""

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from forecastkit import baseline
 from forecastkit.data.panel import Floats, Panel
-from forecastkit.errors import DataError
+from forecastkit.errors import DataError, such
 
 _WIDTH = 0.1  # spreads of the window within which a mean is bent away from zero
 _MOST = 5.0  # how far the logarithm of a dispersion may go from that of the window
@@ -35,10 +35,10 @@ class Distribution(ABC):
         if self.whole:
             wrong |= (demand != np.round(demand)) & ~np.isnan(demand)
         if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            name = train.ids[int(np.searchsorted(train.offsets, row, side="right")) - 1]
+            bad = train.holding(wrong)
             kind = "whole numbers from 0" if self.whole else "demand that is never negative"
-            raise DataError(f"this head is for {kind}, series {name!r} has {demand[row]:g}: take another", series=name)
+            what = f"series {bad[0]!r} has {demand[np.argmax(wrong)]:g}{such(len(bad))}"
+            raise DataError(f"this head is for {kind}, {what}: take another", series=bad[0], every=bad)
 
     def dispersion(self, own: Tensor, level: Tensor, spread: Tensor) -> Tensor:
         """From what the network says [B, H] and the moments of its window [B, 1]; [B, H]."""

@@ -247,11 +247,16 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(command, demand: Path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(execution, "run", interrupted)
-        done = command("backtest", demand, *SMALL)
+        done = command("backtest", demand, *SMALL, "-o", "run")
     assert done.code == 130
     assert "--resume" in done.err
-    assert command("backtest", demand, *SMALL, "--resume").code == 0
+    shown = command("report", "run")
+    assert shown.code == 0
+    assert "seasonal_naive is left out, as it is not finished (0 of 1 windows are whole)" in shown.err
+    assert list(json.loads(command("report", "run", "--json").out)["unfinished"]) == ["seasonal_naive"]
+    assert command("backtest", demand, *SMALL, "-o", "run", "--resume").code == 0
     assert len(calls) == 3
+    assert "left out" not in command("report", "run").err
 
 
 def test_an_interrupted_training_goes_on_with_the_same_command(
@@ -411,6 +416,31 @@ def test_bench_draws_latency_against_the_error_in_what_came(command, demand: Pat
     assert all(0 < row["error"] < 0.5 for row in json.loads(done.out)["rows"])
     assert "seasonal_naive" in (tmp_path / "plot.svg").read_text("utf-8")
     assert command(*asked, "--plot", "plot.svg").code == 2
+
+
+def test_an_interrupted_bench_shows_what_it_has_and_ends_with_130(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forecastkit.evaluation import latency
+
+    assert command("fit", demand, "-m", "seasonal_naive", "-o", "model").code == 0
+    turn, turns = latency._Timings.turn, []
+
+    def interrupted(timings: object, seconds: float) -> None:
+        if len(turns) == 3:
+            raise KeyboardInterrupt
+        turns.append(seconds)
+        turn(timings, seconds)
+
+    monkeypatch.setattr(latency._Timings, "turn", interrupted)
+    done = command("bench", "latency", "model", "--json")
+    told = json.loads(done.out)
+    assert done.code == 130
+    assert [row["variant"] for row in told["rows"]] == ["frame", "panel"]
+    assert (told["interrupted"], len(told["load"])) == (True, 2)
+    turns.clear()
+    done = command("bench", "latency", "model")
+    assert (done.code, "panel" in done.out) == (130, True)
 
 
 def test_scores_by_group_and_a_page_are_had_from_a_kept_run_without_running_again(command, demand: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,52 @@ def test_a_run_that_was_stopped_goes_on_and_computes_no_window_again(level_shop:
     pd.testing.assert_frame_equal(
         report.forecasts, fk.backtest(level_shop, [Telling()], horizon=3, windows=2).forecasts
     )
+
+
+class Stop(Exception):
+    """In place of Ctrl-C."""
+
+
+def stopped(panel: Panel, folder: Path, tasks: int) -> None:
+    """A run of two models, two windows and three chunks each, that ends after so many of the twelve tasks."""
+
+    def stop(done: int, total: int, what: str) -> None:
+        if done == tasks:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fk.backtest(panel, ["naive", Telling()], horizon=3, windows=2, run=Run(folder=folder, progress=stop))
+
+
+@pytest.mark.parametrize(("tasks", "there"), [(6, 0), (7, 0), (8, 0), (9, 0), (11, 1)])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_model_that_is_not_whole_is_left_out_and_named(
+    level_shop: Panel, tmp_path: Path, tasks: int, there: int, told: bool
+) -> None:
+    stopped(level_shop, tmp_path / "run", tasks)
+    if not told:  # as a run of an older version is
+        file = tmp_path / "run" / "backtest.json"
+        file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "taking_part"}))
+    report = Report.read(tmp_path / "run")
+    assert report.models == ("naive",)
+    assert report.unfinished == {"telling": f"{there} of 2 windows are whole"}
+    assert report.leaderboard()["model"].tolist() == ["naive"]
+    assert set(report.forecasts["model"]) == {"naive"}
+    assert report.summary()["unfinished"] == report.unfinished
+
+
+def test_where_no_model_is_whole_yet_it_says_how_to_go_on(level_shop: Panel, tmp_path: Path) -> None:
+    stopped(level_shop, tmp_path / "run", 2)
+    with pytest.raises(StoreError, match=r"no model is finished here \(naive: 0 of 2 windows.*--resume"):
+        Report.read(tmp_path / "run")
+
+
+def test_a_run_that_went_on_is_whole(level_shop: Panel, tmp_path: Path) -> None:
+    stopped(level_shop, tmp_path / "run", 7)
+    resumed = fk.backtest(
+        level_shop, ["naive", Telling()], horizon=3, windows=2, run=Run(folder=tmp_path / "run", resume=True)
+    )
+    assert (resumed.models, resumed.unfinished) == (("naive", "telling"), {})
 
 
 def test_a_folder_with_another_backtest_is_not_touched(level_shop: Panel, tmp_path: Path) -> None:
@@ -324,6 +371,70 @@ def test_a_series_that_fails_when_it_is_forecast_loses_no_other(weekly_shop: Pan
     report = fk.backtest(weekly_shop, [Fragile()], horizon=7)
     assert report.failures["series"].tolist() == (["shop 1"] if named else ["shop 0", "shop 1", "shop 2"])
     assert report.forecasts["mean"].notna().all()
+
+
+def many(count: int, bad: int) -> Panel:
+    """So many series of 30 days, the first `bad` of them with a gap."""
+    days = pd.date_range("2024-01-01", periods=30)
+    y = np.arange(30.0) + np.arange(count)[:, None]
+    y[:bad, 10] = np.nan
+    return Panel.from_frame(
+        pd.concat([pd.DataFrame({"unique_id": f"{k:03}", "ds": days, "y": row}) for k, row in enumerate(y)])
+    )
+
+
+@pytest.mark.parametrize(("at", "together"), [("fit", True), ("fit", False), ("predict", True), ("predict", False)])
+def test_however_many_series_are_bad_the_others_are_forecast(at: str, together: bool) -> None:
+    def refuse(panel: Panel) -> None:
+        FITS.append(panel.ids)
+        bad = [name for name in panel.ids if name < "030"]
+        if bad:
+            raise FitError("it is bad", model="picky", series=bad[0], every=bad if together else ())
+
+    class PickyFitted(TellingFitted):
+        def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
+            if at == "predict":
+                refuse(self.history)
+            return super()._predict(horizon, levels, future)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Picky(Telling):
+        name: ClassVar[str] = "picky"
+        pooled: ClassVar[bool] = True
+
+        def _fit(self, train: Panel, horizon: int) -> Fitted:
+            if at == "fit":
+                refuse(train)
+            return PickyFitted(recipe=self, history=train)
+
+    report = fk.backtest(many(40, 0), [Picky()], horizon=5)
+    assert report.failures["series"].tolist() == [f"{k:03}" for k in range(30)]
+    assert len(FITS) == (2 if together else 31)
+
+
+def test_a_model_that_needs_whole_series_names_all_with_gaps_at_once() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Whole(Telling):
+        name: ClassVar[str] = "wholes"
+        pooled: ClassVar[bool] = True
+        handles_gaps: ClassVar[bool] = False
+
+    report = fk.backtest(many(40, 25), [Whole()], horizon=5)
+    assert report.failures["series"].nunique() == 25
+    assert report.failures["reason"].str.contains(r"series '000' has some \(25 such\)").all()
+    assert len(FITS) == 1
+
+
+def test_a_model_that_names_a_series_again_and_again_has_failed_on_all(weekly_shop: Panel) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Stubborn(Telling):
+        name: ClassVar[str] = "stubborn"
+        pooled: ClassVar[bool] = True
+
+        def _fit(self, train: Panel, horizon: int) -> Fitted:
+            raise FitError("it is bad", model=self.name, series="shop 1")
+
+    assert len(fk.backtest(weekly_shop, [Stubborn()], horizon=7).failures) == 3
 
 
 def test_nothing_to_score_is_a_leaderboard_without_scores() -> None:

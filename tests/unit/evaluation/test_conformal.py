@@ -96,6 +96,44 @@ def test_a_later_window_changes_no_interval_before_it(report: Report) -> None:
     pd.testing.assert_series_equal(changed["q0.9"], report.forecasts["q0.9"])
 
 
+@pytest.mark.parametrize(("step", "gap"), [(1, 0), (3, 0), (2, 3), (7, 2)])
+def test_demand_after_a_cutoff_changes_no_interval_of_its_window(step: int, gap: int) -> None:
+    panel = noise(30, np.full(60, 5.0))
+    plan = {"horizon": 7, "step": step, "gap": gap, "windows": 2, "calibrate": 10 // step + 1}
+    before = fk.backtest(panel, [Flat(), Silent()], **plan)
+    for window in range(2):
+        wild = panel.values.copy()
+        wild[panel.offsets[1:, None] - 1 - np.arange(gap + 7 + (1 - window) * step)] += 1000
+        after = fk.backtest(replace(panel, values=wild), [Flat(), Silent()], **plan)
+        for how in (Conformal(), Conformal(rate=0.5, decay=0.8), Conformal(group="shop")):
+            rows = [report.calibrated(how).forecasts.query(f"window <= {window}") for report in (before, after)]
+            pd.testing.assert_frame_equal(*(r[["q0.1", "q0.9"]] for r in rows))
+
+
+def test_the_newest_errors_that_are_known_count() -> None:
+    panel = noise(30, np.full(60, 5.0))
+    plan = {"horizon": 7, "step": 2, "gap": 1, "windows": 1, "calibrate": 5}
+    wild = panel.values.copy()
+    wild[panel.offsets[1:] - 1 - 8] += 1000  # the last period before the cutoff
+    before, after = (
+        fk.backtest(replace(panel, values=y), [Flat()], **plan).forecasts["q0.9"] for y in (panel.values, wild)
+    )
+    assert (after != before).any()
+
+
+def test_a_plan_with_nothing_to_calibrate_on_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"nothing to calibrate on: 2 windows, 1 periods apart.*calibrate=9"):
+        fk.backtest(noise(5, np.full(60, 5.0)), [Flat()], horizon=7, step=1, gap=2, calibrate=2)
+
+
+def test_steps_without_errors_of_their_own_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    panel = noise(5, np.full(60, 5.0))
+    fk.backtest(panel, [Flat()], horizon=7, step=1, calibrate=7)
+    assert "too narrow" not in caplog.text
+    fk.backtest(panel, [Flat()], horizon=7, step=1, calibrate=6)
+    assert "calibrate=7 (--calibrate 7)" in caplog.text
+
+
 def test_each_step_has_its_own_errors() -> None:
     spread = np.tile([1.0, 10.0], 30)
     panel = noise(100, spread)

@@ -112,6 +112,59 @@ def test_every_variant_has_its_own_error(gru):
     assert errors["bf16"] != errors["panel"]
 
 
+def until(call, subject_s=0.02):
+    """Two subjects of which the second is interrupted at so many calls."""
+    first, one = sleeper(subject_s, "a")
+    second, other = sleeper(subject_s, "b")
+
+    def prepare(batch):
+        inner = second.prepare(batch)
+
+        def stopping():
+            if len(second.sizes) == call:
+                raise KeyboardInterrupt
+            inner()
+
+        return stopping
+
+    return first, [one, replace(other, prepare=prepare)]
+
+
+def kept(rows):
+    """What comes of `rows` before it is interrupted."""
+    found = []
+    try:
+        for row in rows:
+            found.append(row)
+    except KeyboardInterrupt:
+        return found
+    raise AssertionError("not interrupted")
+
+
+@pytest.mark.parametrize(("call", "rows"), [(0, []), (6, ["a"]), (30, ["a", "b"])])
+def test_what_was_measured_before_an_interruption_is_kept(call, rows):
+    counted, chosen = until(call)
+    found = kept(measure(chosen, Load(seconds=60), 1))
+    assert [row.variant for row in found] == rows
+    assert all(0 < row.n <= len(counted.sizes) for row in found)
+
+
+def test_a_turn_that_was_cut_short_counts_neither_calls_nor_cpu():
+    _, (_, subject) = until(8)
+    timings = latency._Timings.of(subject, 1)
+    with pytest.raises(KeyboardInterrupt):
+        timings.turn(60)
+    assert (timings.wall, timings.cpu_s) == ([], 0.0)
+
+
+def test_progress_is_told_in_seconds_of_all_rows():
+    told = []
+    list(measure([sleeper(0.01, v)[1] for v in "ab"], Load("multi", (1, 2), 1.0), 2, lambda *w: told.append(w)))
+    assert {total for _, total, _ in told} == {4}
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+    assert {done for done, _, _ in told} == {0, 1, 2, 3, 4}
+
+
 def test_variants_take_turns():
     first, one = sleeper(0.02, "a")
     second, other = sleeper(0.02, "b")

@@ -16,6 +16,7 @@ import pytest
 import forecastkit as fk
 from forecastkit import Panel, Report, Run
 from forecastkit.errors import MissingExtraError
+from forecastkit.evaluation import records
 from forecastkit.evaluation.explaining import explain
 from forecastkit.forecaster import Explanation
 
@@ -138,6 +139,15 @@ def luminance(colour: str) -> float:
 
 def test_the_same_report_makes_the_same_page(page: str, report: Report) -> None:
     assert Report.read(report.folder).to_html() == page
+
+
+def test_a_page_of_an_interrupted_run_names_the_models_that_are_not_on_it(report: Report, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(report.folder, folder)
+    records.part_file(folder, "ets", 4, 3).unlink()
+    text = Report.read(folder).to_html()
+    assert "Left out, as the run was interrupted: ets (4 of 5 windows are whole)." in text
+    assert "Left out" not in report.to_html()
 
 
 def test_one_model_on_one_series_in_one_window_makes_a_page_too(tmp_path: Path) -> None:

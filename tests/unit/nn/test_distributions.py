@@ -204,6 +204,16 @@ def test_demand_that_a_head_is_not_for_is_refused_by_name(head, value, words):
         small(head).fit(Panel.from_frame(rows), horizon=14)
 
 
+def test_all_series_that_a_head_is_not_for_are_named_at_once():
+    frame = sales(rates=(1.0,) * 30, days=60)
+    first = frame.groupby("unique_id").head(1).index
+    frame["y"] = frame["y"].astype(float)
+    frame.loc[first[:25], "y"] += 0.5
+    with pytest.raises(DataError, match=r"series 's0' has \d\.5 \(25 such\)") as caught:
+        COUNTS.check(Panel.from_frame(frame))
+    assert set(caught.value.every) == set(frame.loc[first[:25], "unique_id"])
+
+
 def test_a_distribution_is_not_compiled(fitted):
     with pytest.raises(ConfigError, match=f"this is head={fitted.recipe.head}, decoder=direct"):
         fitted.compile("eager")
