@@ -24,7 +24,7 @@ from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
 from forecastkit.nn.network import LEVELS, Network, Output, Shape, at_levels
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan, resolve
-from forecastkit.nn.training import train, train_on
+from forecastkit.nn.training import Best, train, train_on
 from forecastkit.nn.windows import Windows
 
 if TYPE_CHECKING:
@@ -279,19 +279,31 @@ class RecurrentForecaster(Forecaster):
 
     def _trained(self, train: Panel, plan: Plan) -> Iterator[Network]:
         """One network a seed; the first of each scaling finds out for how many steps the others are trained."""
-        device, logs = device_of(self.device), self._logs(train)
+        plan = replace(plan, head=self.head, decoder=self.decoder)
+        logs = [self.scaling == "log" or (self.scaling == "ensemble" and i % 2 == 1) for i in range(self.seeds)]
+        steps: dict[bool, int] = {}
+        if self.scaling == "auto" and _may_multiply(train):
+            log, steps = self._tried(train, plan)
+            logs = [log] * self.seeds
         for log in dict.fromkeys(logs):
-            own, steps = replace(plan, log=log, head=self.head, decoder=self.decoder), None
+            own = replace(plan, log=log)
             inputs = lay_out(train, own, plan.horizon)
             for i in (i for i, other in enumerate(logs) if other == log):
-                network = build(own, self._shape, train, self.seed + i).to(device)
-                steps = _train(network, inputs, self.training, self.seed + i, steps)
+                network = self._fresh(own, train, i)
+                steps[log] = _train(network, inputs, self.training, self.seed + i, steps.get(log)).steps
                 yield network
 
-    def _logs(self, train: Panel) -> list[bool]:
-        """Whether each network scales by level and squeezes like a logarithm."""
-        log = self.scaling == "log" or (self.scaling == "auto" and _multiplicative(train))
-        return [log or (self.scaling == "ensemble" and i % 2 == 1) for i in range(self.seeds)]
+    def _tried(self, train: Panel, plan: Plan) -> tuple[bool, dict[bool, int]]:
+        """Whether the newest windows are forecast better on a log scale, and when either scale was best."""
+        options, found = replace(self.training, refit=False), {}
+        for log in (True, False):
+            own = replace(plan, log=log)
+            found[log] = _train(self._fresh(own, train, 0), lay_out(train, own, plan.horizon), options, self.seed)
+        return found[True].loss <= found[False].loss, {log: best.steps for log, best in found.items()}
+
+    def _fresh(self, plan: Plan, train: Panel, i: int) -> Network:
+        """The i-th network before it is trained."""
+        return build(plan, self._shape, train, self.seed + i).to(device_of(self.device))
 
     @classmethod
     @abstractmethod
@@ -321,14 +333,14 @@ def _newest(panel: Panel, plan: Plan) -> Panel:
     return panel.tail(plan.context + np.where(last > 0, panel.lengths - last, 0))
 
 
-def _multiplicative(train: Panel) -> bool:
-    """Whether covariates known ahead, such as promotions and prices, are likely to multiply demand."""
+def _may_multiply(train: Panel) -> bool:
+    """Whether there are covariates known ahead, such as promotions and prices, and demand that they can multiply."""
     return len(train.known) > 0 and not (train.values < 0).any()
 
 
-def _train(network: Network, inputs: Inputs, options: Training, seed: int, steps: int | None) -> int:
+def _train(network: Network, inputs: Inputs, options: Training, seed: int, steps: int | None = None) -> Best:
     windows = Windows.of(inputs, network.plan, next(network.parameters()).device)
     network.train()
-    steps = train(network, windows, inputs, options, seed, steps)
+    best = train(network, windows, inputs, options, seed, steps)
     network.eval()
-    return steps
+    return best

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -99,10 +101,17 @@ def masked(loss: Tensor, seen: Tensor) -> Tensor:
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
+class Best(NamedTuple):
+    """After how many steps a network was best, and its loss then on windows held back: without end where none were."""
+
+    steps: int
+    loss: float = math.inf
+
+
 def train(
     network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int, steps: int | None = None
-) -> int:
-    """Train `network` in place; returns after how many steps it was best.
+) -> Best:
+    """Train `network` in place; returns when it was best.
 
     First on all but the newest windows, which tell after how many steps to stop; then again from the start for as many
     steps on everything, so that the newest demand is learned from too. With `steps` of an earlier network of the same
@@ -112,17 +121,19 @@ def train(
     course = _Course.of(network, windows, inputs, options, seed)
     held = Origins.split(inputs, network.plan, options.validation).to(windows.home)
     if not options.steps or not len(held.series):
-        return options.steps
+        return Best(options.steps)
+    best = Best(steps or 0)
     if steps is None or not options.refit:
         fresh = {name: value.clone() for name, value in network.state_dict().items()}
         best = course.run(held, options.steps, "held")
-        steps = best if len(held.check_series) else options.steps
-        if not len(held.check_series) or not options.refit:
-            return steps
+        if not len(held.check_series):
+            return Best(options.steps)
+        if not options.refit:
+            return best
         network.load_state_dict(fresh)
-    if steps:
-        course.run(everything, steps, "everything")
-    return steps
+    if best.steps:
+        course.run(everything, best.steps, "everything")
+    return best
 
 
 def train_on(network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> None:
@@ -152,7 +163,7 @@ class _Course:
         checkpoints = Checkpoints.of(network, inputs, seed)
         return cls(network, windows, options, generator, checkpoints, cuda_capture if captured else None)
 
-    def run(self, origins: Origins, steps: int, stage: str) -> int:
+    def run(self, origins: Origins, steps: int, stage: str) -> Best:
         """`_run` with as many windows a step as the device has memory for."""
         begun = {name: value.clone() for name, value in self.network.state_dict().items()}
         course = self
@@ -167,8 +178,8 @@ class _Course:
                 self.network.load_state_dict(begun)
                 course = replace(course, options=replace(course.options, batch=batch))
 
-    def _run(self, origins: Origins, steps: int, stage: str) -> int:
-        """One cycle of `steps`; where there are windows to check, the best weights are kept. The step they are of."""
+    def _run(self, origins: Origins, steps: int, stage: str) -> Best:
+        """One cycle of `steps`; where there are windows to check, the best weights are kept."""
         stretch = Stretch(self.network, self.options, steps, self.generator)
         place = self.checkpoints.place(self.options, steps, stage) if self.checkpoints else None
         if place:
@@ -183,7 +194,7 @@ class _Course:
                 if place:
                     checkpoint.write(stretch, place)
         stretch.finish()
-        return stretch.best_step
+        return Best(stretch.best_step, stretch.score)
 
     def _check(self, origins: Origins, stretch: Stretch, steps: int) -> None:
         execution.report(stretch.taken, steps, f"training {self.network.shape.cell}")

@@ -110,10 +110,30 @@ def test_an_ensemble_scales_its_networks_in_turn_where_it_is_asked_to(panel):
     assert [network.plan.log for network in fitted.networks] == [False, False, False]
 
 
-def test_known_covariates_have_all_networks_squeeze_their_windows(panel):
-    rows = panel.to_frame()
-    promoted = Panel.from_frame(rows.assign(promotion=np.arange(len(rows)) % 2.0), known=("promotion",))
-    fitted = small(seeds=3, training=UNTRAINED).fit(promoted, horizon=7)
+@pytest.mark.parametrize("multiply", [True, False])
+def test_the_newest_windows_say_whether_promotions_multiply_or_add(multiply):
+    fitted = small(seeds=2, training=Training(steps=120, batch=32, checks=6)).fit(promoted(multiply), horizon=14)
+    assert [network.plan.log for network in fitted.networks] == [multiply, multiply]
+
+
+def promoted(multiply: bool) -> Panel:
+    """Series of one shape whose promotions multiply demand by four and a half, or add 15 to it."""
+    rng, days = np.random.default_rng(0), np.arange(120)
+    week, frames = np.sin(2 * np.pi * days / 7), []
+    for k in range(12):
+        promotion = (rng.random(120) < 0.2).astype(float)
+        noise = rng.normal(size=120)
+        if multiply:
+            y = 20 * rng.lognormal() * np.exp(1.5 * promotion + 0.3 * week + 0.2 * noise)
+        else:
+            y = np.maximum(20 + 15 * promotion + 6 * week + 4 * noise, 0)
+        dates = pd.date_range("2024-01-01", periods=120)
+        frames.append(pd.DataFrame({"unique_id": f"s{k}", "ds": dates, "y": y, "promotion": promotion}))
+    return Panel.from_frame(pd.concat(frames), known=("promotion",))
+
+
+def test_where_nothing_is_held_back_known_covariates_are_thought_to_multiply():
+    fitted = small(seeds=3, training=UNTRAINED).fit(promoted(multiply=False), horizon=7)
     assert [network.plan.log for network in fitted.networks] == [True, True, True]
 
 
