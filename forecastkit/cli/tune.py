@@ -177,7 +177,7 @@ def _record(
     console.say(f"fitting {recipes.label(best.recipe)} on all of the data")
     save(best.recipe.fit(panel, horizon=plan["gap"] + plan["horizon"]), folder / "model")
     known = {"forecastkit.model": recipes.label(best.recipe), "forecastkit.fingerprint": panel.fingerprint, **source}
-    known["forecastkit.plan"] = json.dumps({k: plan[k] for k in ("horizon", "windows", "step", "gap", "season")})
+    known["forecastkit.plan"] = json.dumps(plan)
     box, name = to
     box.put(folder, Record(name, "tune", runs, tags, (), Challenger(name, "model", plan["horizon"], known)))
     if box.delivered():

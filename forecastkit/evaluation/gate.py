@@ -32,7 +32,7 @@ class Backtest:
     horizon: int | None = None
     windows: int | None = None
     step: int | None = None
-    gap: int = 0
+    gap: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ pytest.importorskip("mlflow")
 
 from mlflow import MlflowClient
 
+from forecastkit import Panel, backtest
 from forecastkit.cli.tracking import place_at
 from forecastkit.errors import StoreError
 
@@ -235,6 +236,81 @@ def test_newer_demand_is_judged_with_the_columns_of_the_fit(command, home: Path,
     named = ("--target", "sold", "--known", "price")
     assert command("tune", "sold.csv", *SEARCH, *named, "--track", "demo").code == 0
     assert command("promote", "--name", "demo", "--gate", gate, "--data", "sold.csv", "--dry-run").code == 0
+
+
+def registered(command, demand: Path, model: str, *flags: str) -> None:
+    assert command("fit", demand, "-m", model, *flags, "-o", "model").code == 0
+    assert command("registry", "register", "model", "--name", "demo", "--horizon", "7").code == 0
+
+
+def loss(command, gate: Path, demand: Path) -> float:
+    """How much worse the challenger is than the champion, as the gate finds it; the first champion passes unasked."""
+    gate.write_text("skill = -9.0\nloss = 9.0\n[backtest]\nwindows = 3\n")
+    done = command("promote", "--name", "demo", "--gate", gate, "--data", demand, "--json")
+    assert done.code == 0, done.err
+    return {row["name"]: row["value"] for row in json.loads(done.out)["criteria"]}.get("loss in wape", 0.0)
+
+
+@pytest.mark.parametrize("with_price", ["champion", "challenger"])
+def test_each_version_is_judged_with_its_own_columns_and_no_others(
+    command, home: Path, gate: Path, demand: Path, with_price: str
+) -> None:
+    model, price = "arima:order=(1,0,0),engine=statsmodels", ("--known", "price")
+    registered(command, demand, model, *(price if with_price == "champion" else ()))
+    assert loss(command, gate, demand) == 0.0
+    registered(command, demand, model, *(price if with_price == "challenger" else ()))
+    found = loss(command, gate, demand)
+    told, untold = (
+        backtest(panel, [model], horizon=7, windows=3).scores()["wape"][0]
+        for panel in (Panel.from_frame(pd.read_csv(demand), known=known) for known in (["price"], []))
+    )
+    worse = untold / told if with_price == "champion" else told / untold
+    assert found == pytest.approx(worse - 1)
+    assert abs(found) > 0.1
+
+
+def test_versions_whose_columns_contradict_each_other_are_not_judged(
+    command, home: Path, gate: Path, demand: Path
+) -> None:
+    pytest.importorskip("lightgbm")
+    registered(command, demand, "boosted", "--past", "price")
+    loss(command, gate, demand)
+    registered(command, demand, "seasonal_naive", "--known", "price")
+    done = command("promote", "--name", "demo", "--gate", gate, "--data", demand)
+    assert (done.code, "'price' is known to the first and past to the second" in done.err) == (2, True)
+
+
+def test_what_a_champion_was_fitted_with_must_be_in_a_named_data_set(
+    command, home: Path, gate: Path, demand: Path
+) -> None:
+    table = pd.read_csv(demand).rename(columns={"price": "leaflet"})
+    table.to_csv("leaflet.csv", index=False)
+    registered(command, "leaflet.csv", "arima:order=(1,0,0),engine=statsmodels", "--known", "leaflet")
+    loss(command, gate, "leaflet.csv")
+    registered(command, "dataset:demo", "seasonal_naive")
+    done = command("promote", "--name", "demo", "--gate", gate, "--data", "dataset:demo")
+    assert done.code == 2
+    assert "version 1 was fitted with leaflet, which dataset:demo does not have" in done.err
+
+
+def test_a_challenger_is_judged_by_the_whole_plan_that_it_was_tuned_for(
+    command, home: Path, gate: Path, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = []
+
+    def noted(panel, entries, plan, **rest):
+        judged.append(plan)
+        return backtest(panel, entries, plan, **rest)
+
+    monkeypatch.setattr("forecastkit.evaluation.backtesting.backtest", noted)
+    rolling = ("--align", "calendar", "--history", "40", "--gap", "1", "--refit", "never")
+    assert command("tune", demand, *SEARCH, *rolling, "--track", "demo").code == 0
+    judged.clear()
+    assert command("promote", "--name", "demo", "--gate", gate, "--dry-run").code == 0
+    gate.write_text("skill = -1.0\n[backtest]\ngap = 0\n")
+    assert command("promote", "--name", "demo", "--gate", gate, "--dry-run").code == 0
+    assert [plan.gap for plan in judged] == [1, 0]
+    assert {(plan.align, plan.history, plan.refit, plan.windows) for plan in judged} == {("calendar", 40, 0, 1)}
 
 
 def test_a_saved_model_of_a_named_data_set_is_judged_on_it(command, home: Path, gate: Path) -> None:
