@@ -124,10 +124,16 @@ def tune(
         return _outcome(study, objective, panel, replace(plan, windows=search.holdout))
 
 
-def _objective(panel: Panel, base: Forecaster, plan: Plan, search: Search) -> Objective:
+def space_of(base: Forecaster) -> Space:
+    """What there is to search around a recipe; `ConfigError` where that is nothing."""
     space = Space(base)
     if not space.defaults:
         raise ConfigError(f"{recipes.label(base)} has nothing to search: no hyperparameters are left open")
+    return space
+
+
+def _objective(panel: Panel, base: Forecaster, plan: Plan, search: Search) -> Objective:
+    space = space_of(base)
     first = windows(panel, replace(plan, windows=search.holdout))[0]
     early = panel.until(first.series, first.lengths)  # nothing in it is later than the first untouched cutoff
     windows(early, plan)  # raises here, before anything is begun, where series are too short

@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from forecastkit.errors import ConfigError, StoreError
-from forecastkit.store import store_errors
+from forecastkit.store import lock, store_errors
 
 SLOT, WORKER = "slot", "worker"
 _BEAT_S = 30  # between signs of life in a database; a process that gives none for four of them is lost
@@ -102,6 +102,33 @@ def delete(place: str, name: str) -> None:
         for study in found.get_all_studies():
             if study.study_name == name:
                 found.delete_study(study._study_id)
+
+
+@contextmanager
+def kept(file: str, name: str, *, anew: bool) -> Iterator[None]:
+    """Nobody forgets the study in that file while the block lasts; one that begins `anew` forgets an old one first.
+
+    Processes that go on with one study share its lock. Raises `StoreError` where somebody works on it, or begins.
+    """
+    with store_errors(file):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(f"{file}.at-work", os.O_CREAT | os.O_RDWR)
+    try:
+        if anew and lock(handle):
+            delete(file, name)
+        elif anew:
+            raise _at_work(file)
+        if not lock(handle, shared=True):
+            raise _at_work(file)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _at_work(file: str) -> StoreError:
+    return StoreError(
+        f"{file}: another process is searching here: wait for it, or help it by the same command with --resume"
+    )
 
 
 def reopened(place: str, name: str, *, seed: int) -> Study:

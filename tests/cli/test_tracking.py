@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 
 from forecastkit import Panel, backtest
 from forecastkit.cli.tracking import place_at
-from forecastkit.errors import StoreError
+from forecastkit.errors import FitError, StoreError
 
 SEARCH = ("-m", "window_average", "--horizon", "7", "--windows", "2", "--holdout", "1", "--trials", "1")
 LOST = "http://127.0.0.1:9"  # the discard port: nobody answers
@@ -119,6 +119,30 @@ def test_a_record_that_can_not_be_written_is_said_after_the_results(
     assert done.code == 6
     assert "naive" in done.out
     assert done.err.index("results are in") < done.err.index("the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "code", "said"),
+    [
+        ("_challenger", FitError("no optimum"), 5, "recorded as run"),
+        ("_challenger", KeyboardInterrupt(), 130, "--resume tries none again"),
+        ("shutil.copytree", OSError(28, "No space left on device"), 6, "--resume tries none again"),
+    ],
+)
+def test_what_a_search_found_is_shown_whatever_happens_while_it_is_recorded(
+    command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException, code: int,
+    said: str,
+) -> None:  # fmt: skip
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(f"forecastkit.cli.tune.{place}", broken)
+    done = command("tune", demand, *SEARCH, "--track", "demo", "--json")
+    assert done.code == code
+    trials = json.loads(done.out)["window_average"]["trials"]
+    assert said in done.err
+    kept = command("tune", demand, *SEARCH, "--resume", "--json")
+    assert json.loads(kept.out)["window_average"]["trials"] == trials
 
 
 class Beside(Executor):

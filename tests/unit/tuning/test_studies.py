@@ -73,6 +73,16 @@ def test_a_deleted_search_is_gone(place: str) -> None:
         studies.reopened(place, "s", seed=0)
 
 
+def test_a_search_is_forgotten_only_while_nobody_works_on_it(place: str) -> None:
+    begun(place, 1)
+    with studies.kept(place, "s", anew=False), studies.kept(place, "s", anew=False):
+        with pytest.raises(StoreError, match="--resume"), studies.kept(place, "s", anew=True):
+            pass
+        assert studies.reopened(place, "s", seed=0).study_name == "s"
+    with studies.kept(place, "s", anew=True), pytest.raises(StoreError, match="no search 's'"):
+        studies.reopened(place, "s", seed=0)
+
+
 def test_an_interrupted_trial_is_done_again_with_its_parameters(place: str) -> None:
     begun(place, 3)
     study = studies.reopened(place, "s", seed=0)
