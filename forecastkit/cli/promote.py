@@ -128,11 +128,11 @@ def _case(registry: Registry, name: str, which: str, gate: Gate, data: str | Non
         sides["champion"] = Contender(champion, fetched(registry, champion))
     source = data or _source(challenger)
     panel = _panel([*sides.values()], source, again=data is None)
+    gate.check(sides, panel.static.names)
     plan = _plan(gate, challenger)
-    report = _report(panel, {side: who.entry(panel, source) for side, who in sides.items()}, plan, jobs)
-    return Case(
-        challenger, champion, panel, judge(gate, report, panel, _p95_ms(gate, sides["challenger"].fitted, plan))
-    )
+    entries = {side: who.entry(panel, source) for side, who in sides.items()}
+    report = _report(panel, entries, plan, gate.levels, jobs)
+    return Case(challenger, champion, panel, judge(gate, report, _p95_ms(gate, sides["challenger"].fitted, plan)))
 
 
 def _source(version: Version) -> str:
@@ -189,14 +189,14 @@ def _plan(gate: Gate, version: Version) -> Plan:
     return Plan(**{"windows": _WINDOWS, **made_for, **asked})
 
 
-def _report(panel: Panel, sides: dict[str, Seeing], plan: Plan, jobs: int) -> Report:
+def _report(panel: Panel, sides: dict[str, Seeing], plan: Plan, levels: tuple[float, ...], jobs: int) -> Report:
     from forecastkit.evaluation.backtesting import BASELINE, Run, backtest
     from forecastkit.models import create
 
     season = plan.season or panel.season
     entries = {**sides, "baseline": create(BASELINE, season=season)}
     with console.progress() as progress:
-        return backtest(panel, entries, plan, run=Run(jobs=jobs, progress=progress, name="gate"))
+        return backtest(panel, entries, plan, levels=levels, run=Run(jobs=jobs, progress=progress, name="gate"))
 
 
 def _p95_ms(gate: Gate, fitted: Fitted, plan: Plan) -> float | None:

@@ -13,7 +13,7 @@ from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError, DataError, FitError, closest
 from forecastkit.evaluation import latency
 from forecastkit.evaluation.backtesting import Run, backtest
-from forecastkit.evaluation.metrics import METRICS
+from forecastkit.evaluation.metrics import COMPARABLE
 from forecastkit.evaluation.splits import Plan, windows
 from forecastkit.forecaster import Forecaster
 from forecastkit.tuning.space import Space
@@ -38,9 +38,10 @@ class Objective:
     order: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        good = [name for name, metric in METRICS.items() if metric.best != "nominal"]
-        if self.by not in good:
-            raise ConfigError(f"a search can't be by {self.by!r}{closest(self.by, good)}: {', '.join(good)}")
+        if self.by not in COMPARABLE:
+            raise ConfigError(
+                f"a search can't be by {self.by!r}{closest(self.by, COMPARABLE)}: {', '.join(COMPARABLE)}"
+            )
         for name in self.budget:
             if name not in COSTS:
                 raise ConfigError(f"there is no budget of {name!r}{closest(name, COSTS)}: {', '.join(COSTS)}")

@@ -235,13 +235,14 @@ def test_a_challenger_that_fails_changes_nothing_and_ends_with_1(command, tuned:
 def test_a_second_champion_is_judged_against_the_first_and_rolled_back(
     command, tuned: Path, gate: Path, demand: Path
 ) -> None:
-    gate.write_text("loss = 9.0")
+    gate.write_text("skill = -9.0\nloss = 9.0\n")
     command("promote", "--name", "demo", "--gate", gate)
     command("fit", demand, "-m", "seasonal_naive", "-o", "model")
     assert command("registry", "register", "model", "--name", "demo", "--horizon", "7").out == "2\n"
     done = command("promote", "--name", "demo", "--gate", gate, "--data", demand, "--json")
     found = json.loads(done.out)
-    assert (found["version"], found["champion"], found["criteria"][0]["name"]) == (2, 1, "loss in wape")
+    assert (found["version"], found["champion"]) == (2, 1)
+    assert [row["name"] for row in found["criteria"]] == ["skill in wape", "loss in wape"]
     assert json.loads(command("registry", "list", "--json").out) == [{"name": "demo", "champion": 2, "previous": 1}]
     assert command("registry", "rollback", "--name", "demo").out == "1\n"
     assert command("registry", "rollback", "--name", "demo").code == 2
@@ -342,6 +343,21 @@ def test_a_saved_model_of_a_named_data_set_is_judged_on_it(command, home: Path, 
     command("registry", "register", "model", "--name", "demo", "--horizon", "7")
     done = command("promote", "--name", "demo", "--gate", gate, "--data", "dataset:demo", "--json")
     assert (done.code, json.loads(done.out)["criteria"][0]["value"]) == (0, 0.0)
+
+
+def test_coverage_is_asked_of_the_levels_in_the_gate(command, tuned: Path, gate: Path) -> None:
+    found = []
+    for levels in ("", "levels = [0.45, 0.55]\n"):
+        gate.write_text(f"coverage = [0.0, 1.0]\n{levels}")
+        done = command("promote", "--name", "demo", "--gate", gate, "--dry-run", "--json")
+        found += [row["value"] for row in json.loads(done.out)["criteria"] if row["name"] == "coverage"]
+    assert found[1] < found[0]
+
+
+def test_a_gate_that_asks_nothing_of_a_first_champion_is_refused(command, tuned: Path, gate: Path) -> None:
+    gate.write_text("")
+    done = command("promote", "--name", "demo", "--gate", gate)
+    assert (done.code, "there is no champion yet" in done.err) == (2, True)
 
 
 def test_a_deletion_is_asked_about(command, tuned: Path) -> None:
