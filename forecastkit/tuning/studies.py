@@ -157,7 +157,7 @@ def fill(study: Study, slots: int, first: Mapping[str, Any]) -> None:
     busy = {t.user_attrs.get(SLOT) for t in trials if t.state != TrialState.FAIL}
     failed = {t.user_attrs[SLOT]: t for t in trials if SLOT in t.user_attrs and t.state == TrialState.FAIL}
     for slot in (slot for slot in range(slots) if slot not in busy):
-        params = failed[slot].params if slot in failed else dict(first) if slot == 0 else {}
+        params = dict(first) if slot == 0 else _params(failed[slot]) if slot in failed else {}
         study.enqueue_trial(params, user_attrs={SLOT: slot})
 
 
@@ -227,8 +227,13 @@ def _fail_stale(study: Study) -> None:
         optuna.storages.fail_stale_trials(study)
 
 
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial was to try, also where it was lost before it asked for all of that."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
 def _again(study: Study, trial: FrozenTrial) -> None:
-    study.enqueue_trial(trial.params, user_attrs={SLOT: trial.user_attrs[SLOT]})
+    study.enqueue_trial(_params(trial), user_attrs={SLOT: trial.user_attrs[SLOT]})
 
 
 def finished(study: Study) -> list[FrozenTrial]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import signal
 import time
 from collections import Counter
@@ -100,6 +101,28 @@ def test_an_interrupted_trial_is_done_again_with_its_parameters(place: str) -> N
     studies.work(study, square, time.time() + 60)
     assert slots_done(study) == [0, 1, 2, 3]
     assert studies.finished(study)[1].value == seen[1]
+
+
+@pytest.mark.parametrize("how", ["interrupted", "killed"])
+def test_a_trial_that_is_lost_before_it_asks_anything_is_done_again_with_the_defaults(place: str, how: str) -> None:
+    begun(place, 2)
+    study = studies.reopened(place, "s", seed=0)
+
+    def interrupted(trial: optuna.Trial) -> float:
+        raise KeyboardInterrupt
+
+    if how == "interrupted":
+        with pytest.raises(KeyboardInterrupt):
+            studies.work(study, interrupted, time.time() + 60)
+        studies.fill(study, 2, {"x": 2.0})
+    else:
+        process = multiprocessing.get_context("spawn").Process(target=os.getpid)
+        process.start()
+        process.join()
+        study.ask().set_user_attr(studies.WORKER, [platform.node(), process.pid])
+    studies.work(study, square, time.time() + 60)
+    assert slots_done(study) == [0, 1]
+    assert studies.finished(study)[0].params == {"x": 2.0}
 
 
 def test_time_that_is_up_leaves_the_rest_waiting(place: str) -> None:
