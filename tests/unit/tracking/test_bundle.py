@@ -116,6 +116,7 @@ def test_a_day_without_demand_between_others_is_a_gap_and_no_plan() -> None:
     )
     newer = table[table["ds"].between("2024-02-15", "2024-02-24")]
     newer = newer.assign(y=newer["y"].where(newer["ds"] != "2024-02-19"))
+    assert not bundle._planned(newer).any()
     plan = table[table["ds"] >= "2024-02-25"].drop(columns="y")
     found = answer(fitted, pd.concat([newer, plan]), 5)
     expected = fitted.update(Panel.from_frame(newer, known=["price"])).predict(5, future=plan).to_frame()
