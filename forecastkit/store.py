@@ -172,6 +172,22 @@ def write_bytes(file: Path, content: bytes) -> None:
         os.fsync(out.fileno())
 
 
+def lock(handle: int, *, shared: bool = False) -> bool:
+    """Lock an open file, alone or with others who share it; False where another process is in the way.
+
+    The lock goes with the process, however that ends.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows, where two processes in one place are not caught
+        return True
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def store_errors(place: Path | str) -> Iterator[None]:
     """Turn what the system says of reading and writing `place` into `StoreError`."""

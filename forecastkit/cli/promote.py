@@ -20,14 +20,55 @@ from forecastkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
+    from forecastkit.evaluation.backtesting import Seeing
     from forecastkit.evaluation.gate import Criterion, Gate
     from forecastkit.evaluation.report import Report
     from forecastkit.evaluation.splits import Plan
-    from forecastkit.forecaster import Fitted, Forecaster
+    from forecastkit.forecaster import Fitted
     from forecastkit.tracking.registry import Registry, Version
 
 MISSED = 1
+_ROLES = ("known", "past", "static")
 _WINDOWS = 2  # to judge on, where neither the gate nor the model says how many
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A version and its model, which says which columns it was fitted with; `table` what else they were called."""
+
+    version: Version
+    fitted: Fitted
+
+    @property
+    def table(self) -> dict[str, Any]:
+        return options.DEFAULTS | json.loads(self.version.tags.get("forecastkit.columns", "{}"))
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The role of each covariate."""
+        return {name: role for role in _ROLES for name in getattr(self.fitted.history, role).names}
+
+    @property
+    def needed(self) -> dict[str, str]:
+        """Those without which the model can't be fitted again."""
+        return {name: role for name, role in self.columns.items() if role in self.fitted.recipe.uses}
+
+    @property
+    def available(self) -> str | None:
+        """The column that says what could be sold, where the model was fitted with one."""
+        return self.table.get("available") if self.fitted.history.available is not None else None
+
+    def entry(self, panel: Panel, source: str) -> Seeing:
+        """The recipe as it was tuned, with its own columns and no other's."""
+        from forecastkit.evaluation.backtesting import Seeing
+
+        lacking = [name for name, role in self.needed.items() if name not in getattr(panel, role).names]
+        if lacking:
+            raise ConfigError(
+                f"version {self.version.number} was fitted with {', '.join(lacking)}, which {source} does not have: "
+                "give demand that has it with --data"
+            )
+        return Seeing(self.fitted.recipe, tuple(self.columns), self.fitted.history.available is not None)
 
 
 @dataclass(frozen=True)
@@ -82,31 +123,59 @@ def _case(registry: Registry, name: str, which: str, gate: Gate, data: str | Non
     champion = registry.version(name, "champion") if "champion" in registry.aliases(name) else None
     if champion is not None and champion.number == challenger.number:
         raise ConfigError(f"version {challenger.number} of {name!r} is champion already")
-    fitted = fetched(registry, challenger)
-    panel = _panel(challenger, data)
-    recipes = {"challenger": fitted.recipe} | ({"champion": fetched(registry, champion).recipe} if champion else {})
+    sides = {"challenger": Contender(challenger, fetched(registry, challenger))}
+    if champion is not None:
+        sides["champion"] = Contender(champion, fetched(registry, champion))
+    source = data or _source(challenger)
+    panel = _panel([*sides.values()], source, again=data is None)
+    gate.check(sides, panel.static.names)
     plan = _plan(gate, challenger)
-    report = _report(panel, recipes, plan, jobs)
-    return Case(challenger, champion, panel, judge(gate, report, panel, _p95_ms(gate, fitted, plan)))
+    entries = {side: who.entry(panel, source) for side, who in sides.items()}
+    report = _report(panel, entries, plan, gate.levels, jobs)
+    return Case(challenger, champion, panel, judge(gate, report, _p95_ms(gate, sides["challenger"].fitted, plan)))
 
 
-def _panel(version: Version, data: str | None) -> Panel:
-    source = data or version.tags.get("forecastkit.source")
+def _source(version: Version) -> str:
+    source = version.tags.get("forecastkit.source")
     if source is None or source == "-":
         raise ConfigError(f"what version {version.number} was made from can't be read again: give demand with --data")
-    panel = _table(version, source).read(source)
-    sample, seed = json.loads(version.tags.get("forecastkit.sample", "[null, 0]"))
-    return panel if data else sampled(panel, sample, seed)
+    return source
 
 
-def _table(version: Version, source: str) -> Table:
-    """The columns of the version's data; a packaged data set knows its own."""
+def _panel(sides: list[Contender], source: str, *, again: bool) -> Panel:
+    """Demand with the columns of all sides; `again` what the first was tuned on, with its sample of series."""
+    panel = _table(sides, source).read(source)
+    sample, seed = json.loads(sides[0].version.tags.get("forecastkit.sample", "[null, 0]"))
+    return sampled(panel, sample, seed) if again else panel
+
+
+def _table(sides: list[Contender], source: str) -> Table:
+    """The columns of all sides, called as those of the first; a packaged data set knows its own."""
     from forecastkit.data import datasets
 
     if source.startswith("dataset:") and datasets.file(source.removeprefix("dataset:")) is None:
         return Table(**options.DEFAULTS)
-    columns: dict[str, Any] = json.loads(version.tags["forecastkit.columns"])
-    return Table(**columns | {name: tuple(columns[name]) for name in ("known", "past", "static")})
+    names = {name: sides[0].table[name] for name in ("id", "time", "target", "freq")}
+    played = {names[role]: role for role in ("id", "time", "target")}
+    # All that the first was tuned with, as the gate may ask for a segment that its model ignores.
+    for roles in (sides[0].columns, *(side.needed for side in sides[1:])):
+        for name, role in roles.items():
+            if played.setdefault(name, role) != role:
+                raise _no_common(sides, f"{name!r} is {played[name]} to the first and {role} to the second")
+    found: dict[str, Any] = {role: tuple(name for name, other in played.items() if other == role) for role in _ROLES}
+    return Table(**names, **found, available=_available(sides))
+
+
+def _available(sides: list[Contender]) -> str | None:
+    flags = [*dict.fromkeys(side.available for side in sides if side.available)]
+    if len(flags) > 1:
+        raise _no_common(sides, f"{flags[0]!r} says what could be sold to the first and {flags[1]!r} to the second")
+    return flags[0] if flags else None
+
+
+def _no_common(sides: list[Contender], why: str) -> ConfigError:
+    both = " and ".join(str(side.version.number) for side in sides)
+    return ConfigError(f"no table suits versions {both}, column {why}: tune one of them on the columns of the other")
 
 
 def _plan(gate: Gate, version: Version) -> Plan:
@@ -114,20 +183,20 @@ def _plan(gate: Gate, version: Version) -> Plan:
     from forecastkit.evaluation.splits import Plan
 
     made_for = json.loads(version.tags.get("forecastkit.plan", "{}"))
-    asked = {k: v for k, v in vars(gate.backtest).items() if v}
+    asked = {k: v for k, v in vars(gate.backtest).items() if v is not None}
     if "horizon" not in asked | made_for:
         raise ConfigError("for how many periods? Write `horizon = 28` under [backtest] into the gate")
     return Plan(**{"windows": _WINDOWS, **made_for, **asked})
 
 
-def _report(panel: Panel, recipes: dict[str, Forecaster], plan: Plan, jobs: int) -> Report:
+def _report(panel: Panel, sides: dict[str, Seeing], plan: Plan, levels: tuple[float, ...], jobs: int) -> Report:
     from forecastkit.evaluation.backtesting import BASELINE, Run, backtest
     from forecastkit.models import create
 
     season = plan.season or panel.season
-    entries = recipes | {"baseline": create(BASELINE, season=season)}
+    entries = {**sides, "baseline": create(BASELINE, season=season)}
     with console.progress() as progress:
-        return backtest(panel, entries, plan, run=Run(jobs=jobs, progress=progress, name="gate"))
+        return backtest(panel, entries, plan, levels=levels, run=Run(jobs=jobs, progress=progress, name="gate"))
 
 
 def _p95_ms(gate: Gate, fitted: Fitted, plan: Plan) -> float | None:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +19,13 @@ from forecastkit.cli import console, options
 from forecastkit.cli.backtest import rolling_options, sampled
 from forecastkit.cli.options import Making, Table
 from forecastkit.cli.tracking import Outbox, Tracking, about, origin, outbox, tracking_options
+from forecastkit.errors import ForecastkitError
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
     from forecastkit.evaluation.splits import Plan
     from forecastkit.forecaster import Forecaster
-    from forecastkit.tracking.records import Entry
+    from forecastkit.tracking.records import Challenger, Entry
     from forecastkit.tuning import Search, Tuned
 
 _COLUMNS = ("model", "trials", "by", "defaults", "tuned", "gain_%", "low_%", "high_%", "recipe")
@@ -119,27 +122,42 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     searching: Searching = packs["searching"]
     panel = sampled(table.read(data), sample, making.seed)
     plan = packs["rolling"].plan(making.season)
+    entries = _recipes(wanted, making, panel)
     found = {}
     tracking: Tracking = packs["tracking"]
     with outbox(tracking) as box:
-        for text in wanted:
-            found[text] = _tuned(panel, making.recipe(text, panel), plan, searching.search(making.seed))
+        for text, recipe in entries.items():
+            found[text] = _tuned(panel, recipe, plan, searching.search(making.seed))
             console.say(found[text].verdict)
+        _show(found, data, searching, as_json)  # ahead of what may go wrong while it is recorded
         if tracking.track:
             tags = about(panel, plan, data, making.seed)
             _record(panel, found, (box, tracking.track), tags, origin(data, table, sample, making.seed))
+
+
+def _recipes(wanted: tuple[str, ...], making: Making, panel: Panel) -> dict[str, Forecaster]:
+    """Every recipe, all of which have something to search: said before the first takes its hours."""
+    from forecastkit import tuning
+
+    entries = {text: making.recipe(text, panel) for text in wanted}
+    for recipe in entries.values():
+        tuning.space_of(recipe)
+    return entries
+
+
+def _show(found: dict[str, Tuned], data: str, searching: Searching, as_json: bool) -> None:
     if as_json:
         console.print_json({text: summary(tuned) for text, tuned in found.items()})
-    else:
-        title = f"{data}: error on the windows of the search, and the gain on {searching.holdout} untouched ones"
-        console.print_table(_COLUMNS, [_line(text, tuned) for text, tuned in found.items()], title=title)
+        return
+    title = f"{data}: error on the windows of the search, and the gain on {searching.holdout} untouched ones"
+    console.print_table(_COLUMNS, [_line(text, tuned) for text, tuned in found.items()], title=title)
 
 
 def _tuned(panel: Panel, recipe: Forecaster, plan: Plan, search: Search) -> Tuned:
     from forecastkit import tuning
 
-    search = _placed(search, panel, recipe, plan)
-    with console.progress() as progress:
+    own, search = search.storage is None, _placed(search, panel, recipe, plan)
+    with _kept(search) if own else nullcontext(), console.progress() as progress:
         try:
             return tuning.tune(panel, recipe, plan, search=replace(search, progress=progress))
         except KeyboardInterrupt:
@@ -147,48 +165,77 @@ def _tuned(panel: Panel, recipe: Forecaster, plan: Plan, search: Search) -> Tune
             raise
 
 
+def _kept(search: Search) -> AbstractContextManager[None]:
+    """Without --resume a search in a file of its own begins anew, but not while another process is at it."""
+    from forecastkit.tuning import studies
+
+    return studies.kept(str(search.storage), search.name, anew=not search.resume)
+
+
 def _placed(search: Search, panel: Panel, recipe: Forecaster, plan: Plan) -> Search:
     """The search under a name that the same command finds again; in a file of its own where no storage is given."""
-    from forecastkit.tuning.studies import delete
-
     what = (panel.fingerprint, recipe, plan.settled(panel), search.by, search.budget, search.holdout, search.seed)
     name = f"{recipe.name}-{hashlib.sha256(repr(what).encode()).hexdigest()[:12]}"
-    if search.storage is not None:
-        return replace(search, name=name)
-    place = str(Path(".forecastkit") / "tuning" / f"{name}.log")
-    if not search.resume:
-        delete(place, name)
-    return replace(search, name=name, storage=place)
+    own = str(Path(".forecastkit") / "tuning" / f"{name}.log")
+    return replace(search, name=name, storage=search.storage or own)
 
 
 def _record(
     panel: Panel, found: dict[str, Tuned], to: tuple[Outbox, str], tags: dict[str, Any], source: dict[str, Any]
 ) -> None:
     """Lay everything down in a folder, then send it: a run a model, and the best one as a version."""
-    from forecastkit import recipes
-    from forecastkit.store import save
-    from forecastkit.tracking.records import Challenger, Record
+    from forecastkit.tracking.records import Record
 
     folder = Path(".forecastkit") / "runs" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-    runs = tuple(_entry(folder, str(k), text, tuned) for k, (text, tuned) in enumerate(found.items()))
+    box, name = to
+    failed = challenger = None
+    with _begun(folder):
+        runs = tuple(_entry(folder, str(k), text, tuned) for k, (text, tuned) in enumerate(found.items()))
+        try:
+            challenger = _challenger(panel, found, folder, name, source)
+        except ForecastkitError as error:  # of the last fit: what was found is recorded all the same
+            failed = error
+    box.put(folder, Record(name, "tune", runs, tags, (), challenger))
+    if box.delivered():
+        shutil.rmtree(folder, ignore_errors=True)
+    if failed is not None:
+        raise failed
+
+
+@contextmanager
+def _begun(folder: Path) -> Iterator[None]:
+    """A folder that goes where it was left unfinished, which is said: the search itself is not lost."""
+    try:
+        yield
+    except (KeyboardInterrupt, ForecastkitError):
+        shutil.rmtree(folder, ignore_errors=True)
+        console.say("nothing is recorded, but the trials are kept: the same command with --resume tries none again")
+        raise
+
+
+def _challenger(panel: Panel, found: dict[str, Tuned], folder: Path, name: str, source: dict[str, Any]) -> Challenger:
+    """The best model, fitted on all of the data and saved in the folder."""
+    from forecastkit import recipes
+    from forecastkit.store import save
+    from forecastkit.tracking.records import Challenger
+
     # The one with the least error on the windows of the search: the untouched ones judge, they don't choose.
     best = min(found.values(), key=lambda tuned: tuned.scores["tuned"])
     plan = best.report.head["plan"]
     console.say(f"fitting {recipes.label(best.recipe)} on all of the data")
     save(best.recipe.fit(panel, horizon=plan["gap"] + plan["horizon"]), folder / "model")
     known = {"forecastkit.model": recipes.label(best.recipe), "forecastkit.fingerprint": panel.fingerprint, **source}
-    known["forecastkit.plan"] = json.dumps({k: plan[k] for k in ("horizon", "windows", "step", "gap", "season")})
-    box, name = to
-    box.put(folder, Record(name, "tune", runs, tags, (), Challenger(name, "model", plan["horizon"], known)))
-    if box.delivered():
-        shutil.rmtree(folder, ignore_errors=True)
+    known["forecastkit.plan"] = json.dumps(plan)
+    return Challenger(name, "model", plan["horizon"], known)
 
 
 def _entry(folder: Path, place: str, text: str, tuned: Tuned) -> Entry:
     from forecastkit.data.io import write_atomic
+    from forecastkit.store import store_errors
     from forecastkit.tracking.records import Entry, params_of
 
-    shutil.copytree(tuned.report.folder, folder / place / "report")
+    with store_errors(folder):
+        shutil.copytree(tuned.report.folder, folder / place / "report")
     write_atomic(folder / place / "tune.json", lambda out: out.write(json.dumps(summary(tuned), indent=1).encode()))
     metrics = {f"search.{name}": score for name, score in tuned.scores.items()}
     metrics |= {"gain": tuned.gain.value, "gain.low": tuned.gain.low, "gain.high": tuned.gain.high}

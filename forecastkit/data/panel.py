@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,14 @@ class Covariates:
             texts = self.categories.get(name)
             parts.append(column if texts is None else (column == np.arange(len(texts))).astype(float))
         return np.concatenate(parts, axis=-1) if parts else np.empty((*values.shape[:-1], 0))
+
+    def only(self, names: Collection[str]) -> Covariates:
+        """Those of the columns that are among `names`."""
+        places = [k for k, name in enumerate(self.names) if name in names]
+        if len(places) == len(self):
+            return self
+        kept = tuple(self.names[k] for k in places)
+        return Covariates(kept, self.values[..., places], {n: t for n, t in self.categories.items() if n in kept})
 
     def recoded(self, like: Covariates) -> Covariates:
         """The same columns in the order and with the codes of `like`; `DataError` when one is missing."""
@@ -203,6 +211,11 @@ class Panel:
     def bare(self) -> Panel:
         """The same demand without covariates; nothing is copied."""
         return replace(self, known=Covariates(), past=Covariates(), static=Covariates())
+
+    def only(self, columns: Collection[str], *, available: bool) -> Panel:
+        """The same demand with those of its covariates alone, and with what could be sold or without."""
+        roles = {role: getattr(self, role).only(columns) for role in ("known", "past", "static")}
+        return replace(self, **roles, available=self.available if available else None)
 
     def cut(self, lengths: Ints | int) -> Panel:
         """Only the first `lengths` periods, [N] or one for all: the past as it was known at a cutoff."""

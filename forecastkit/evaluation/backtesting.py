@@ -67,13 +67,32 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Seeing:
+    """A recipe that is shown some of the panel's columns only; what is scored is the same for all models."""
+
+    recipe: Forecaster
+    columns: tuple[str, ...]
+    available: bool = False  # whether it may know when nothing could be sold
+
+
+@dataclass(frozen=True)
 class _Task:
     """One model on one chunk of series over the windows from one fit to the next; `cuts` are cut to the chunk."""
 
     label: str
-    recipe: Forecaster
+    entry: Forecaster | Seeing
     chunk: int
     cuts: tuple[Window, ...]
+
+    @property
+    def recipe(self) -> Forecaster:
+        return _recipe(self.entry)
+
+    def shown(self, scene: Scene) -> Scene:
+        """What the model may know of the scene."""
+        if not isinstance(self.entry, Seeing):
+            return scene
+        return replace(scene, panel=scene.panel.only(self.entry.columns, available=self.entry.available))
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,7 @@ class _How:
 
 def backtest(
     panel: Panel,
-    models: Iterable[str | Forecaster] | Mapping[str, Forecaster],
+    models: Iterable[str | Forecaster] | Mapping[str, Forecaster | Seeing],
     plan: Plan | None = None,
     *,
     levels: Sequence[float] = (0.1, 0.5, 0.9),
@@ -96,8 +115,9 @@ def backtest(
 ) -> Report:
     """Forecast the past with every model and score it.
 
-    `models` are recipes, texts such as "gru:hidden=64", or recipes by a name of one's own; `options` are the fields of
-    `Plan` where no plan is given: `backtest(panel, ["seasonal_naive", "sarima"], horizon=28, windows=3)`.
+    `models` are recipes, texts such as "gru:hidden=64", or recipes by a name of one's own, there also as `Seeing` some
+    columns alone; `options` are the fields of `Plan` where no plan is given:
+    `backtest(panel, ["seasonal_naive", "sarima"], horizon=28, windows=3)`.
     A series on which a model fails is forecast by seasonal naive, counted and listed with its reason in the report.
     Raises `ConfigError` for a plan or model that makes no sense, `SeriesTooShortError` when no series is long enough.
     """
@@ -150,11 +170,11 @@ def _settled(panel: Panel, plan: Plan | None, options: dict[str, Any]) -> Plan:
 
 
 def _entries(
-    wanted: Iterable[str | Forecaster] | Mapping[str, Forecaster], plan: Plan, seed: int
-) -> dict[str, Forecaster]:
+    wanted: Iterable[str | Forecaster] | Mapping[str, Forecaster | Seeing], plan: Plan, seed: int
+) -> dict[str, Forecaster | Seeing]:
     if isinstance(wanted, Mapping):
         return dict(wanted)
-    entries: dict[str, Forecaster] = {}
+    entries: dict[str, Forecaster | Seeing] = {}
     for item in [wanted] if isinstance(wanted, (str, Forecaster)) else wanted:
         recipe = models.create(item, season=plan.season, seed=seed) if isinstance(item, str) else item
         label = item if isinstance(item, str) else recipes.label(item)
@@ -185,7 +205,7 @@ class _Temporary:
 
 
 def _head(
-    panel: Panel, plan: Plan, entries: dict[str, Forecaster], levels: tuple[float, ...], name: str
+    panel: Panel, plan: Plan, entries: dict[str, Forecaster | Seeing], levels: tuple[float, ...], name: str
 ) -> dict[str, Any]:
     return {
         "data": {
@@ -199,7 +219,7 @@ def _head(
         "plan": dataclasses.asdict(plan),
         "levels": list(levels),
         "baseline": BASELINE,
-        "recipes": {label: repr(recipe) for label, recipe in entries.items()},
+        "recipes": {label: repr(entry) for label, entry in entries.items()},
         "machine": execution.machine(),
         "versions": store.versions(),
     }
@@ -211,15 +231,20 @@ def _cutoffs(panel: Panel, cuts: list[Window]) -> list[str]:
     return panel.calendar.texts(last)
 
 
-def _tasks(entries: dict[str, Forecaster], plan: Plan, cuts: list[Window], series: int) -> list[_Task]:
+def _recipe(entry: Forecaster | Seeing) -> Forecaster:
+    return entry.recipe if isinstance(entry, Seeing) else entry
+
+
+def _tasks(entries: dict[str, Forecaster | Seeing], plan: Plan, cuts: list[Window], series: int) -> list[_Task]:
     size = max(1, min(_MOST_SERIES, -(-series // _CHUNKS)))
     tasks = []
-    for label, recipe in entries.items():
+    for label, entry in entries.items():
+        recipe = _recipe(entry)
         bounds = [(0, series)] if recipe.whole else [(k, k + size) for k in range(0, series, size)]
         for chunk, (first, last) in enumerate(bounds):
             mine = [c for c in (_within(c, first, last) for c in cuts) if len(c.series)]
             begins = plan.afresh_at if recipe.warm else plan.fits_at
-            tasks += [_Task(label, recipe, chunk, group) for group in _groups(mine, begins)]
+            tasks += [_Task(label, entry, chunk, group) for group in _groups(mine, begins)]
     return tasks
 
 
@@ -322,8 +347,9 @@ def _work(folder: Path, started: str, how: _How, task: _Task) -> str:
 
 def _forecast_windows(scene: Scene, task: _Task, missing: set[int], how: _How) -> None:
     attempt: Attempt | None = None
+    shown = task.shown(scene)
     for cut in (cut for cut in task.cuts if cut.index <= max(missing)):
-        train = scene.panel.until(cut.series, cut.lengths)
+        train = shown.panel.until(cut.series, cut.lengths)
         if scene.plan.history is not None:
             train = train.tail(scene.plan.history)
         with execution.measured() as fitting:
@@ -334,7 +360,7 @@ def _forecast_windows(scene: Scene, task: _Task, missing: set[int], how: _How) -
         if cut.index not in missing:
             continue
         with execution.measured() as predicting:
-            forecast, failures = attempt.forecast(scene, cut, train)
+            forecast, failures = attempt.forecast(shown, cut, train)
         if how.strict and failures:
             series, reason = next(iter(failures.items()))
             raise FitError(reason, model=task.label, series=series)

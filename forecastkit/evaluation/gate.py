@@ -7,7 +7,7 @@ asked. Three models stand in the report: the challenger, the champion where ther
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,20 @@ from typing import Any
 import numpy as np
 
 from forecastkit import recipes
-from forecastkit.data.panel import Panel
-from forecastkit.errors import ConfigError
+from forecastkit.data.panel import Floats
+from forecastkit.errors import ConfigError, closest
 from forecastkit.evaluation.gain import Gain, gain
+from forecastkit.evaluation.metrics import COMPARABLE
 from forecastkit.evaluation.report import Report
+from forecastkit.evaluation.segments import THIRD
 
 CHALLENGER, CHAMPION, BASELINE = "challenger", "champion", "baseline"
 VOLUME = "volume"
-_CLASSES = ("low volume", "middle volume", "high volume")
+_ASKING = (
+    *("skill", "loss", "coverage", "bias", "segment_bias"),
+    *("p95_ms", "peak_mb", "fit_s", "predict_s", "costs"),
+)
+_TRAITS = (VOLUME, "demand_class", "volume_decile")  # that every series has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,7 @@ class Backtest:
     horizon: int | None = None
     windows: int | None = None
     step: int | None = None
-    gap: int = 0
+    gap: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +56,9 @@ class Gate:
 
     by: the metric · skill: share by which it must be below the baseline's, at least · loss: share that the champion may
     be better by; it fails where the 95 % interval of the loss lies above that · coverage: share of periods between the
-    outer levels, lowest and highest · bias: at most, as a share of demand, either way · segment_bias: the same in each
-    segment · segment: a static column, or volume (thirds of the series) · p95_ms, peak_mb, fit_s, predict_s: at most ·
+    two `levels`, lowest and highest · bias: at most, as a share of demand, either way · segment_bias: the same in each
+    segment · segment: a static column, demand_class, or volume (thirds of the series, by demand before the first
+    cutoff) · p95_ms, peak_mb, fit_s, predict_s: at most ·
     costs: money.
     """
 
@@ -59,6 +66,7 @@ class Gate:
     skill: float | None = None
     loss: float | None = 0.0
     coverage: tuple[float, float] | None = None
+    levels: tuple[float, float] = (0.1, 0.9)
     bias: float | None = None
     segment_bias: float | None = None
     segment: str = VOLUME
@@ -68,6 +76,31 @@ class Gate:
     predict_s: float | None = None
     costs: Costs | None = None
     backtest: Backtest = field(default_factory=Backtest)
+
+    def __post_init__(self) -> None:
+        if self.by not in COMPARABLE:
+            raise ConfigError(f"a gate can't be by {self.by!r}{closest(self.by, COMPARABLE)}: {', '.join(COMPARABLE)}")
+        low, high = self.levels
+        if not 0 < low < high < 1:
+            raise ConfigError(f"levels are two probabilities, the lower first, such as [0.1, 0.9], not {self.levels}")
+        if not self.asked:
+            raise ConfigError(f"the gate asks nothing: write one of {', '.join(_ASKING)} into it")
+
+    @property
+    def asked(self) -> list[str]:
+        """The fields that ask something."""
+        return [name for name in _ASKING if getattr(self, name) is not None]
+
+    def check(self, models: Collection[str], traits: Collection[str]) -> None:
+        """Refuse what can't be judged of these models, and series with these traits, ahead of the backtest."""
+        if self.asked == ["loss"] and CHAMPION not in models:
+            raise ConfigError(
+                "there is no champion yet, and without one the gate asks nothing: write skill = 0.0 into it, say"
+            )
+        if self.segment_bias is not None and self.segment not in (*_TRAITS, *traits):
+            raise ConfigError(
+                f"the gate's segment {self.segment!r} is no static column: read it with --static {self.segment}"
+            )
 
     @classmethod
     def read(cls, file: str | Path) -> Gate:
@@ -94,9 +127,10 @@ class Criterion:
         return f"{self.value:.4g} ({self.bound}): {'pass' if self.passed else 'fail'}"
 
 
-def judge(gate: Gate, report: Report, panel: Panel, p95_ms: float | None = None) -> list[Criterion]:
+def judge(gate: Gate, report: Report, p95_ms: float | None = None) -> list[Criterion]:
     """Every criterion of the gate. `p95_ms` is the challenger's, measured where the gate asks for it."""
-    found = [*_accuracy(gate, report), *_honesty(gate, report), *_by_segment(gate, report, panel)]
+    gate.check(report.models, report.segments.columns)
+    found = [*_accuracy(gate, report), *_honesty(gate, report), *_by_segment(gate, report)]
     return [*found, *_running(gate, report, p95_ms), *_money(gate, report)]
 
 
@@ -127,33 +161,15 @@ def _honesty(gate: Gate, report: Report) -> Iterator[Criterion]:
         yield _most("bias", abs(float(own["bias"])), gate.bias)
 
 
-def _by_segment(gate: Gate, report: Report, panel: Panel) -> Iterator[Criterion]:
+def _by_segment(gate: Gate, report: Report) -> Iterator[Criterion]:
     if gate.segment_bias is None:
         return
-    places = dict(zip(panel.ids, _segments(panel, gate.segment), strict=True))
-    names = sorted(set(places.values()))
-    signed, volume = np.zeros(len(names)), np.zeros(len(names))
-    for y, mean, series in _scored(report, CHALLENGER):
-        ids, position = np.unique(series, return_inverse=True)
-        code = np.array([names.index(places[name]) for name in ids], np.int64)[position]
-        signed += np.bincount(code, mean - y, len(names))
-        volume += np.bincount(code, np.abs(y), len(names))
-    for name, error, demand in zip(names, signed, volume, strict=True):
-        if demand > 0:
-            yield _most(f"bias in {name}", float(abs(error) / demand), gate.segment_bias)
-
-
-def _segments(panel: Panel, column: str) -> list[str]:
-    """The segment of each series, [N]."""
-    if column == VOLUME:
-        mean = np.add.reduceat(np.nan_to_num(panel.values), panel.offsets[:-1]) / panel.lengths
-        rank = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
-        return [_CLASSES[k] for k in 3 * rank // len(panel)]
-    if column not in panel.static.names:
-        raise ConfigError(f"the gate's segment {column!r} is no static column: read it with --static {column}")
-    texts = panel.static.categories.get(column)
-    codes = panel.static.values[:, panel.static.names.index(column)]
-    return [f"{column} {'none' if np.isnan(c) else texts[int(c)] if texts else f'{c:g}'}" for c in codes]
+    column = THIRD if gate.segment == VOLUME else gate.segment
+    found = report.scores(["model", column]).set_index("model").loc[[CHALLENGER]]
+    for segment, bias in zip(found[column], found["bias"], strict=True):
+        if np.isfinite(bias):  # a segment without demand has none
+            what = f"{segment} volume" if column == THIRD else f"{column} {'none' if segment == '' else segment}"
+            yield _most(f"bias in {what}", abs(float(bias)), gate.segment_bias)
 
 
 def _running(gate: Gate, report: Report, p95_ms: float | None) -> Iterator[Criterion]:
@@ -175,17 +191,14 @@ def _money(gate: Gate, report: Report) -> Iterator[Criterion]:
 
 
 def _cost(costs: Costs, report: Report, model: str) -> float:
-    errors = [mean - y for y, mean, _ in _scored(report, model)]
-    return float(sum(np.where(e > 0, costs.over * e, -costs.under * e).sum() for e in errors))
+    return float(sum(np.where(e > 0, costs.over * e, -costs.under * e).sum() for e in _errors(report, model)))
 
 
-def _scored(report: Report, model: str) -> Iterator[tuple[Any, Any, Any]]:
-    """Actual, mean forecast and series of every scored period, part by part."""
+def _errors(report: Report, model: str) -> Iterator[Floats]:
+    """Mean forecast less demand of every scored period, part by part."""
     for table in report.tables(model):
-        y, mean = (np.asarray(table[name]) for name in ("y", "mean"))
-        seen = np.isfinite(y)
-        series = np.array(table["series"].to_pylist(), str)
-        yield y[seen], mean[seen], series[seen]
+        error = np.asarray(table["mean"]) - np.asarray(table["y"])
+        yield error[np.isfinite(error)]
 
 
 def evidence(criteria: list[Criterion]) -> Mapping[str, str]:

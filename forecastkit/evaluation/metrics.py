@@ -65,6 +65,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     }
 )
 
+# What two models can be compared by: of these less is better, either way where they have a sign.
+COMPARABLE = tuple(name for name, metric in METRICS.items() if metric.best != "nominal")
+
 
 def error(y: ArrayLike, forecast: ArrayLike) -> Floats:
     """forecast - actual, elementwise."""

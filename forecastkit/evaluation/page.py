@@ -16,6 +16,7 @@ import pandas as pd
 
 from forecastkit.evaluation import comparison
 from forecastkit.evaluation.charts import COLOURS, Chart, Charts, Fan
+from forecastkit.evaluation.segments import THIRD
 
 if TYPE_CHECKING:
     from forecastkit.evaluation.report import Report
@@ -210,7 +211,8 @@ def _where(page: _Page) -> Section:
 
 def _segments(report: Report) -> list[str]:
     """Segments of which there are a few, not one or a hundred, and with several series each."""
-    segments = report.segments.drop(columns="series")
+    # Thirds would say what deciles say; a run of an older version has none.
+    segments = report.segments.drop(columns=["series", THIRD], errors="ignore")
     most = min(_MOST, len(segments) // _CROWD)
     return [str(name) for name in segments if 1 < segments[name].nunique() <= most]
 

@@ -30,7 +30,7 @@ from forecastkit.evaluation import metrics
 from forecastkit.evaluation.splits import Plan, Window
 from forecastkit.execution import Usage
 from forecastkit.forecaster import Explanation, Forecast
-from forecastkit.store import store_errors
+from forecastkit.store import lock, store_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
     try:
-        if not _lock(handle):
+        if not lock(handle):
             raise StoreError(f"{folder}: another process is working here: wait for it, or choose another folder")
         yield
     finally:
@@ -162,18 +162,6 @@ def discard(folder: Path) -> None:
     if folder.is_dir():
         with locked(folder):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lock(handle: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # not on Windows, where two processes in one folder are not caught
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def write_segments(folder: Path, table: pa.Table) -> None:

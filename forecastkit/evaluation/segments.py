@@ -12,23 +12,26 @@ from forecastkit.data.panel import Floats, Ints, Panel
 from forecastkit.evaluation.splits import Window
 
 CLASSES = ("smooth", "erratic", "intermittent", "lumpy", "none")
+THIRD, THIRDS = "volume_third", ("low", "middle", "high")
 _INTERVAL, _VARIATION = 1.32, 0.49
 
 
 def describe(panel: Panel, cuts: Sequence[Window]) -> pa.Table:
-    """A row a series: `series`, `demand_class`, `volume_decile`, and its static columns as text.
+    """A row a series: `series`, `demand_class`, `volume_decile`, `volume_third`, and its static columns as text.
 
     Class and volume are those before the first cutoff, so that no error is explained by what it missed. Decile 10 sells
-    most.
+    most, as does the third "high".
     """
     seen = panel.lengths.copy()
     for cut in reversed(cuts):
         seen[cut.series] = cut.lengths
     past = panel.bare().cut(seen)
+    volume = _mean(past)
     own = {
         "series": list(panel.ids),
         "demand_class": [CLASSES[k] for k in demand_classes(past)],
-        "volume_decile": pa.array(deciles(_mean(past)), pa.int8()),
+        "volume_decile": pa.array(parts(volume, 10), pa.int8()),
+        THIRD: [THIRDS[k - 1] for k in parts(volume, len(THIRDS))],
     }
     static = {name: _column(panel, name) for name in panel.static.names if name not in own}
     return pa.table(own | static)
@@ -51,10 +54,10 @@ def demand_classes(panel: Panel) -> Ints:
     return np.where(times == 0, CLASSES.index("none"), 2 * rare + uneven).astype(np.int64)
 
 
-def deciles(values: Floats) -> NDArray[np.int64]:
-    """1 to 10 by rank, [N]."""
+def parts(values: Floats, count: int) -> NDArray[np.int64]:
+    """1 to `count` by rank, [N]: parts of equal size, the largest values in the last."""
     ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    return 1 + 10 * ranks // max(len(values), 1)
+    return 1 + count * ranks // max(len(values), 1)
 
 
 def _mean(panel: Panel) -> Floats:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlflow
+import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from numpy.typing import NDArray
 
 from forecastkit import models, store
 from forecastkit.data.panel import Panel
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LEVELS = (0.1, 0.5, 0.9)
+_AVAILABLE = "available"  # what that column is called here, as it is in `Panel.to_frame`
 
 
 def write(folder: Path, target: Path, horizon: int) -> None:
@@ -49,6 +52,8 @@ def signature(fitted: Fitted, horizon: int) -> ModelSignature:
     for block in (history.known, history.past, history.static):
         kinds = {name: DataType.string if name in block.categories else DataType.double for name in block.names}
         inputs += [_column(name, kind, required=False) for name, kind in kinds.items()]
+    if history.available is not None:
+        inputs.append(_column(_AVAILABLE, DataType.double, required=False))
     levels = list(_LEVELS) if fitted.recipe.probabilistic else []
     outputs = [*inputs[:2], _column("mean", DataType.double)]
     outputs += [_column(f"q{level:g}", DataType.double, required=False) for level in levels]
@@ -66,8 +71,8 @@ def answer(fitted: Fitted, table: pd.DataFrame, horizon: int, levels: Sequence[f
     An empty table is answered from what the model was fitted on. Raises `DataError` like `update` and `predict`.
     """
     known = fitted.history.known.names
-    plan = table[table["y"].isna()] if known else table[:0]
-    newer = table.drop(plan.index)
+    planned = _planned(table) if known else np.zeros(len(table), bool)
+    plan, newer = table[planned], table[~planned]
     if len(newer):
         fitted = fitted.update(_panel(fitted.history, newer))
     asked = tuple(levels) if fitted.recipe.probabilistic else ()
@@ -75,9 +80,20 @@ def answer(fitted: Fitted, table: pd.DataFrame, horizon: int, levels: Sequence[f
     return fitted.predict(int(horizon), levels=asked, future=future).to_frame()
 
 
+def _planned(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows come after the last demand of their series, [rows]; one without demand before it is a gap."""
+    table = table.reset_index(drop=True)  # two tables put together have labels twice
+    last = table["ds"].where(table["y"].notna()).groupby(table["unique_id"]).transform("max")
+    return np.asarray(table["y"].isna() & ~(table["ds"] <= last), bool)
+
+
 def _panel(history: Panel, table: pd.DataFrame) -> Panel:
-    roles = {"known": history.known.names, "past": history.past.names, "static": history.static.names}
-    if missing := [name for names in roles.values() for name in names if name not in table]:
+    roles: dict[str, Any] = {role: getattr(history, role).names for role in ("known", "past", "static")}
+    needed = [name for names in roles.values() for name in names]
+    if history.available is not None:
+        roles["available"] = _AVAILABLE
+        needed.append(_AVAILABLE)
+    if missing := [name for name in needed if name not in table]:
         raise DataError(f"newer demand needs the columns that the model was fitted with: {', '.join(missing)}")
     return Panel.from_frame(table, freq=history.freq, **roles)
 

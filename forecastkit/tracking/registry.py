@@ -7,8 +7,10 @@ at a time, whatever the store: a registered model that only one can create is th
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +21,12 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_
 from forecastkit.errors import ConfigError, StoreError, closest
 from forecastkit.tracking.place import Place, answering
 
+logger = logging.getLogger(__name__)
+
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 _REPLACED = "forecastkit.replaced"
 _LOCK = "--being-changed"
+_OWNER = "forecastkit.owner"
 _STALE_MS = 60_000  # after which a lock is that of a process which died: the work under it takes a second
 _WAIT_S = 0.1
 
@@ -128,14 +133,15 @@ class Registry:
         with self._alone(name), answering(self.place.uri):
             aliases = self.aliases(name)
             champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
-            if champion is None or previous is None or previous == champion:
+            held = {version.number: version for version in self.versions(name)}
+            if champion is None or previous not in held or previous == champion:
                 raise ConfigError(f"{name!r} has nothing to roll back to")
+            before = int(held[previous].tags.get(_REPLACED, 0))
             client.set_registered_model_alias(name, CHAMPION, str(previous))
-            before = client.get_model_version(name, str(previous)).tags.get(_REPLACED)
-            if before is None:
+            if before in held:
+                client.set_registered_model_alias(name, PREVIOUS, str(before))
+            else:  # it was the first, or the one before it is deleted
                 client.delete_registered_model_alias(name, PREVIOUS)
-            else:
-                client.set_registered_model_alias(name, PREVIOUS, before)
             return champion, previous
 
     def delete(self, name: str, number: int | None = None) -> None:
@@ -157,23 +163,47 @@ class Registry:
     def _alone(self, name: str) -> Iterator[None]:
         """Nobody else changes the aliases of `name` in the block, on any machine."""
         self.aliases(name)  # an unknown name is an error before anything is locked
-        client, lock = self.place.client, name + _LOCK
-        while not _created(lambda: client.create_registered_model(lock)):
-            self._break_stale(lock)
-            time.sleep(_WAIT_S)
+        client, lock, own = self.place.client, name + _LOCK, uuid.uuid4().hex
+        with answering(self.place.uri):
+            while not _created(lambda: client.create_registered_model(lock, tags={_OWNER: own})):
+                self._break_stale(lock)
+                time.sleep(_WAIT_S)
         try:
             yield
         finally:
-            client.delete_registered_model(lock)
+            self._release(lock, own)
+
+    def _release(self, lock: str, own: str) -> None:
+        """Take away one's own lock, not one that somebody made after breaking it as stale."""
+        try:
+            with answering(self.place.uri):
+                if self._held(lock).get(_OWNER) == own:
+                    _there(lambda: self.place.client.delete_registered_model(lock))
+        except StoreError as error:  # what was done under it is done
+            logger.warning("the lock %r is left for others to break in a minute: %s", lock, error)
+
+    def _held(self, lock: str) -> dict[str, str]:
+        """The tags of a lock; none where it is gone."""
+        found: list[Any] = []
+        _there(lambda: found.append(self.place.client.get_registered_model(lock)))
+        return {str(k): str(v) for k, v in found[0].tags.items()} if found else {}
 
     def _break_stale(self, lock: str) -> None:
-        try:
+        def look() -> None:
             held = self.place.client.get_registered_model(lock)
             if time.time() * 1000 - held.creation_timestamp > _STALE_MS:
                 self.place.client.delete_registered_model(lock)
-        except MlflowException as error:
-            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-                raise
+
+        _there(look)
+
+
+def _there(use: Callable[[], Any]) -> None:
+    """Do something with what may be gone meanwhile."""
+    try:
+        use()
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
 
 
 def _created(create: Any) -> bool:

@@ -9,6 +9,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("tune", "tuning") from error
 
-from forecastkit.tuning.search import Search, Tuned, tune
+from forecastkit.tuning.search import Search, Tuned, space_of, tune
 
-__all__ = ["Search", "Tuned", "tune"]
+__all__ = ["Search", "Tuned", "space_of", "tune"]

@@ -13,8 +13,8 @@ from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError, DataError, FitError, closest
 from forecastkit.evaluation import latency
 from forecastkit.evaluation.backtesting import Run, backtest
-from forecastkit.evaluation.metrics import METRICS
-from forecastkit.evaluation.splits import Plan, windows
+from forecastkit.evaluation.metrics import COMPARABLE
+from forecastkit.evaluation.splits import Plan, Window, windows
 from forecastkit.forecaster import Forecaster
 from forecastkit.tuning.space import Space
 
@@ -38,9 +38,10 @@ class Objective:
     order: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        good = [name for name, metric in METRICS.items() if metric.best != "nominal"]
-        if self.by not in good:
-            raise ConfigError(f"a search can't be by {self.by!r}{closest(self.by, good)}: {', '.join(good)}")
+        if self.by not in COMPARABLE:
+            raise ConfigError(
+                f"a search can't be by {self.by!r}{closest(self.by, COMPARABLE)}: {', '.join(COMPARABLE)}"
+            )
         for name in self.budget:
             if name not in COSTS:
                 raise ConfigError(f"there is no budget of {name!r}{closest(name, COSTS)}: {', '.join(COSTS)}")
@@ -64,7 +65,7 @@ class Objective:
 
     def window(self, recipe: Forecaster, index: int) -> tuple[float, dict[str, float]]:
         """Score and costs in one window."""
-        cut = windows(self.panel, self.plan)[index]
+        cut = self._cut(index)
         reach = np.minimum(cut.lengths + self.plan.gap + self.plan.horizon, self.panel.lengths[cut.series])
         seen = self.panel.until(cut.series, reach)
         report = backtest(seen, {"tuned": recipe}, replace(self.plan, windows=1), run=Run(name="search"))
@@ -77,6 +78,10 @@ class Objective:
             k: float(costs[k]) for k in COSTS if k in costs
         }
 
+    def _cut(self, index: int) -> Window:
+        """A window that is scored; those to calibrate on stand before them."""
+        return windows(self.panel, self.plan)[self.plan.calibrate + index]
+
     def _constrain(self, trial: Any, recipe: Forecaster, costs: list[dict[str, float]]) -> None:
         for name, bound in self.budget.items():
             measured = self.p95_ms(recipe) if name == "p95_ms" else max(cost[name] for cost in costs)
@@ -85,7 +90,7 @@ class Objective:
 
     def p95_ms(self, recipe: Forecaster) -> float:
         """How quickly the recipe's model answers, fitted on a few series of the first window."""
-        cut = windows(self.panel, self.plan)[0]
+        cut = self._cut(0)
         few = np.linspace(0, len(cut.series) - 1, min(_TIMED, len(cut.series))).astype(int)
         train = self.panel.until(cut.series[few], cut.lengths[few])
         try:

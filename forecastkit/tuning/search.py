@@ -124,11 +124,17 @@ def tune(
         return _outcome(study, objective, panel, replace(plan, windows=search.holdout))
 
 
-def _objective(panel: Panel, base: Forecaster, plan: Plan, search: Search) -> Objective:
+def space_of(base: Forecaster) -> Space:
+    """What there is to search around a recipe; `ConfigError` where that is nothing."""
     space = Space(base)
     if not space.defaults:
         raise ConfigError(f"{recipes.label(base)} has nothing to search: no hyperparameters are left open")
-    first = windows(panel, replace(plan, windows=search.holdout))[0]
+    return space
+
+
+def _objective(panel: Panel, base: Forecaster, plan: Plan, search: Search) -> Objective:
+    space = space_of(base)
+    first = windows(panel, replace(plan, windows=search.holdout))[plan.calibrate]
     early = panel.until(first.series, first.lengths)  # nothing in it is later than the first untouched cutoff
     windows(early, plan)  # raises here, before anything is begun, where series are too short
     order = np.random.default_rng(search.seed).permutation(plan.windows)
@@ -183,14 +189,14 @@ def _outcome(study: Study, objective: Objective, panel: Panel, untouched: Plan) 
     if not done:
         raise ConfigError("no trial was finished: give the search more time")
     kept = [trial for trial in done if studies.feasible(trial) and np.isfinite(trial.value or 0.0)]
-    best, score = _winner(kept or done[:1], objective)
-    base, recipe = objective.space.base, objective.space.recipe(best)
+    base, plain = objective.space.base, _of_defaults(done, objective)
+    recipe, score = _winner(kept, objective) if kept else (base, plain)
     report = backtest(panel, {DEFAULTS: base, TUNED: recipe}, untouched, run=Run(name="untouched windows"))
     return Tuned(
         base=base,
         recipe=recipe,
         by=objective.by,
-        scores={DEFAULTS: done[0].value or 0.0, TUNED: score},
+        scores={DEFAULTS: plain, TUNED: score},
         gain=gain(report, objective.by, DEFAULTS, TUNED),
         report=report,
         trials=tuple(_row(trial) for trial in done),
@@ -198,20 +204,34 @@ def _outcome(study: Study, objective: Objective, panel: Panel, untouched: Plan) 
     )
 
 
-def _winner(candidates: list[FrozenTrial], objective: Objective) -> tuple[FrozenTrial, float]:
-    """The best trial and its score on all windows: one that was given up early is scored on the rest first."""
+def _of_defaults(done: list[FrozenTrial], objective: Objective) -> float:
+    """The defaults' score, measured here where the process that tried them was lost and time is up."""
+    for trial in done:
+        if trial.user_attrs[studies.SLOT] == 0:
+            return _whole(trial, objective)
+    return float(np.mean([objective.window(objective.space.base, k)[0] for k in objective.order]))
+
+
+def _winner(candidates: list[FrozenTrial], objective: Objective) -> tuple[Forecaster, float]:
+    """The best recipe and its score on all windows: one that was given up early is scored on the rest first."""
     whole: dict[int, float] = {}
 
     def score(trial: FrozenTrial) -> float:
         return whole.get(trial.number, float(trial.value or 0.0))
 
-    while True:
-        best = min(candidates, key=score)
-        missing = [k for k in objective.order if k not in best.intermediate_values]
-        if best.number in whole or not missing or not np.isfinite(score(best)):
-            return best, score(best)
-        rest = [objective.window(objective.space.recipe(best), k)[0] for k in missing]
-        whole[best.number] = float(np.mean([*best.intermediate_values.values(), *rest]))
+    while (best := min(candidates, key=score)).number not in whole:
+        whole[best.number] = _whole(best, objective)
+    return objective.space.recipe(best), score(best)
+
+
+def _whole(trial: FrozenTrial, objective: Objective) -> float:
+    """The score on all windows, those before it was given up and the rest."""
+    missing = [k for k in objective.order if k not in trial.intermediate_values]
+    value = float(trial.value or 0.0)
+    if not missing or not np.isfinite(value):
+        return value
+    rest = [objective.window(objective.space.recipe(trial), k)[0] for k in missing]
+    return float(np.mean([*trial.intermediate_values.values(), *rest]))
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:

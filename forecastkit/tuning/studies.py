@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from forecastkit.errors import ConfigError, StoreError
-from forecastkit.store import store_errors
+from forecastkit.store import lock, store_errors
 
 SLOT, WORKER = "slot", "worker"
 _BEAT_S = 30  # between signs of life in a database; a process that gives none for four of them is lost
@@ -104,6 +104,33 @@ def delete(place: str, name: str) -> None:
                 found.delete_study(study._study_id)
 
 
+@contextmanager
+def kept(file: str, name: str, *, anew: bool) -> Iterator[None]:
+    """Nobody forgets the study in that file while the block lasts; one that begins `anew` forgets an old one first.
+
+    Processes that go on with one study share its lock. Raises `StoreError` where somebody works on it, or begins.
+    """
+    with store_errors(file):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(f"{file}.at-work", os.O_CREAT | os.O_RDWR)
+    try:
+        if anew and lock(handle):
+            delete(file, name)
+        elif anew:
+            raise _at_work(file)
+        if not lock(handle, shared=True):
+            raise _at_work(file)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _at_work(file: str) -> StoreError:
+    return StoreError(
+        f"{file}: another process is searching here: wait for it, or help it by the same command with --resume"
+    )
+
+
 def reopened(place: str, name: str, *, seed: int) -> Study:
     """The study as one process works on it, with draws of its own."""
     with _quiet():
@@ -130,7 +157,7 @@ def fill(study: Study, slots: int, first: Mapping[str, Any]) -> None:
     busy = {t.user_attrs.get(SLOT) for t in trials if t.state != TrialState.FAIL}
     failed = {t.user_attrs[SLOT]: t for t in trials if SLOT in t.user_attrs and t.state == TrialState.FAIL}
     for slot in (slot for slot in range(slots) if slot not in busy):
-        params = failed[slot].params if slot in failed else dict(first) if slot == 0 else {}
+        params = dict(first) if slot == 0 else _params(failed[slot]) if slot in failed else {}
         study.enqueue_trial(params, user_attrs={SLOT: slot})
 
 
@@ -200,8 +227,13 @@ def _fail_stale(study: Study) -> None:
         optuna.storages.fail_stale_trials(study)
 
 
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial was to try, also where it was lost before it asked for all of that."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
 def _again(study: Study, trial: FrozenTrial) -> None:
-    study.enqueue_trial(trial.params, user_attrs={SLOT: trial.user_attrs[SLOT]})
+    study.enqueue_trial(_params(trial), user_attrs={SLOT: trial.user_attrs[SLOT]})
 
 
 def finished(study: Study) -> list[FrozenTrial]:

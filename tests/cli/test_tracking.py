@@ -17,8 +17,9 @@ pytest.importorskip("mlflow")
 
 from mlflow import MlflowClient
 
+from forecastkit import Panel, backtest
 from forecastkit.cli.tracking import place_at
-from forecastkit.errors import StoreError
+from forecastkit.errors import FitError, StoreError
 
 SEARCH = ("-m", "window_average", "--horizon", "7", "--windows", "2", "--holdout", "1", "--trials", "1")
 LOST = "http://127.0.0.1:9"  # the discard port: nobody answers
@@ -120,6 +121,30 @@ def test_a_record_that_can_not_be_written_is_said_after_the_results(
     assert done.err.index("results are in") < done.err.index("the disk is full")
 
 
+@pytest.mark.parametrize(
+    ("place", "error", "code", "said"),
+    [
+        ("_challenger", FitError("no optimum"), 5, "recorded as run"),
+        ("_challenger", KeyboardInterrupt(), 130, "--resume tries none again"),
+        ("shutil.copytree", OSError(28, "No space left on device"), 6, "--resume tries none again"),
+    ],
+)
+def test_what_a_search_found_is_shown_whatever_happens_while_it_is_recorded(
+    command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException, code: int,
+    said: str,
+) -> None:  # fmt: skip
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(f"forecastkit.cli.tune.{place}", broken)
+    done = command("tune", demand, *SEARCH, "--track", "demo", "--json")
+    assert done.code == code
+    trials = json.loads(done.out)["window_average"]["trials"]
+    assert said in done.err
+    kept = command("tune", demand, *SEARCH, "--resume", "--json")
+    assert json.loads(kept.out)["window_average"]["trials"] == trials
+
+
 class Beside(Executor):
     """Stands for the process beside the command: what it is given fails so, now or later."""
 
@@ -210,13 +235,14 @@ def test_a_challenger_that_fails_changes_nothing_and_ends_with_1(command, tuned:
 def test_a_second_champion_is_judged_against_the_first_and_rolled_back(
     command, tuned: Path, gate: Path, demand: Path
 ) -> None:
-    gate.write_text("loss = 9.0")
+    gate.write_text("skill = -9.0\nloss = 9.0\n")
     command("promote", "--name", "demo", "--gate", gate)
     command("fit", demand, "-m", "seasonal_naive", "-o", "model")
     assert command("registry", "register", "model", "--name", "demo", "--horizon", "7").out == "2\n"
     done = command("promote", "--name", "demo", "--gate", gate, "--data", demand, "--json")
     found = json.loads(done.out)
-    assert (found["version"], found["champion"], found["criteria"][0]["name"]) == (2, 1, "loss in wape")
+    assert (found["version"], found["champion"]) == (2, 1)
+    assert [row["name"] for row in found["criteria"]] == ["skill in wape", "loss in wape"]
     assert json.loads(command("registry", "list", "--json").out) == [{"name": "demo", "champion": 2, "previous": 1}]
     assert command("registry", "rollback", "--name", "demo").out == "1\n"
     assert command("registry", "rollback", "--name", "demo").code == 2
@@ -237,11 +263,101 @@ def test_newer_demand_is_judged_with_the_columns_of_the_fit(command, home: Path,
     assert command("promote", "--name", "demo", "--gate", gate, "--data", "sold.csv", "--dry-run").code == 0
 
 
+def registered(command, demand: Path, model: str, *flags: str) -> None:
+    assert command("fit", demand, "-m", model, *flags, "-o", "model").code == 0
+    assert command("registry", "register", "model", "--name", "demo", "--horizon", "7").code == 0
+
+
+def loss(command, gate: Path, demand: Path) -> float:
+    """How much worse the challenger is than the champion, as the gate finds it; the first champion passes unasked."""
+    gate.write_text("skill = -9.0\nloss = 9.0\n[backtest]\nwindows = 3\n")
+    done = command("promote", "--name", "demo", "--gate", gate, "--data", demand, "--json")
+    assert done.code == 0, done.err
+    return {row["name"]: row["value"] for row in json.loads(done.out)["criteria"]}.get("loss in wape", 0.0)
+
+
+@pytest.mark.parametrize("with_price", ["champion", "challenger"])
+def test_each_version_is_judged_with_its_own_columns_and_no_others(
+    command, home: Path, gate: Path, demand: Path, with_price: str
+) -> None:
+    model, price = "arima:order=(1,0,0),engine=statsmodels", ("--known", "price")
+    registered(command, demand, model, *(price if with_price == "champion" else ()))
+    assert loss(command, gate, demand) == 0.0
+    registered(command, demand, model, *(price if with_price == "challenger" else ()))
+    found = loss(command, gate, demand)
+    told, untold = (
+        backtest(panel, [model], horizon=7, windows=3).scores()["wape"][0]
+        for panel in (Panel.from_frame(pd.read_csv(demand), known=known) for known in (["price"], []))
+    )
+    worse = untold / told if with_price == "champion" else told / untold
+    assert found == pytest.approx(worse - 1)
+    assert abs(found) > 0.1
+
+
+def test_versions_whose_columns_contradict_each_other_are_not_judged(
+    command, home: Path, gate: Path, demand: Path
+) -> None:
+    pytest.importorskip("lightgbm")
+    registered(command, demand, "boosted", "--past", "price")
+    loss(command, gate, demand)
+    registered(command, demand, "seasonal_naive", "--known", "price")
+    done = command("promote", "--name", "demo", "--gate", gate, "--data", demand)
+    assert (done.code, "'price' is known to the first and past to the second" in done.err) == (2, True)
+
+
+def test_what_a_champion_was_fitted_with_must_be_in_a_named_data_set(
+    command, home: Path, gate: Path, demand: Path
+) -> None:
+    table = pd.read_csv(demand).rename(columns={"price": "leaflet"})
+    table.to_csv("leaflet.csv", index=False)
+    registered(command, "leaflet.csv", "arima:order=(1,0,0),engine=statsmodels", "--known", "leaflet")
+    loss(command, gate, "leaflet.csv")
+    registered(command, "dataset:demo", "seasonal_naive")
+    done = command("promote", "--name", "demo", "--gate", gate, "--data", "dataset:demo")
+    assert done.code == 2
+    assert "version 1 was fitted with leaflet, which dataset:demo does not have" in done.err
+
+
+def test_a_challenger_is_judged_by_the_whole_plan_that_it_was_tuned_for(
+    command, home: Path, gate: Path, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = []
+
+    def noted(panel, entries, plan, **rest):
+        judged.append(plan)
+        return backtest(panel, entries, plan, **rest)
+
+    monkeypatch.setattr("forecastkit.evaluation.backtesting.backtest", noted)
+    rolling = ("--align", "calendar", "--history", "40", "--gap", "1", "--refit", "never")
+    assert command("tune", demand, *SEARCH, *rolling, "--track", "demo").code == 0
+    judged.clear()
+    assert command("promote", "--name", "demo", "--gate", gate, "--dry-run").code == 0
+    gate.write_text("skill = -1.0\n[backtest]\ngap = 0\n")
+    assert command("promote", "--name", "demo", "--gate", gate, "--dry-run").code == 0
+    assert [plan.gap for plan in judged] == [1, 0]
+    assert {(plan.align, plan.history, plan.refit, plan.windows) for plan in judged} == {("calendar", 40, 0, 1)}
+
+
 def test_a_saved_model_of_a_named_data_set_is_judged_on_it(command, home: Path, gate: Path) -> None:
     command("fit", "dataset:demo", "-m", "seasonal_naive", "-o", "model")
     command("registry", "register", "model", "--name", "demo", "--horizon", "7")
     done = command("promote", "--name", "demo", "--gate", gate, "--data", "dataset:demo", "--json")
     assert (done.code, json.loads(done.out)["criteria"][0]["value"]) == (0, 0.0)
+
+
+def test_coverage_is_asked_of_the_levels_in_the_gate(command, tuned: Path, gate: Path) -> None:
+    found = []
+    for levels in ("", "levels = [0.45, 0.55]\n"):
+        gate.write_text(f"coverage = [0.0, 1.0]\n{levels}")
+        done = command("promote", "--name", "demo", "--gate", gate, "--dry-run", "--json")
+        found += [row["value"] for row in json.loads(done.out)["criteria"] if row["name"] == "coverage"]
+    assert found[1] < found[0]
+
+
+def test_a_gate_that_asks_nothing_of_a_first_champion_is_refused(command, tuned: Path, gate: Path) -> None:
+    gate.write_text("")
+    done = command("promote", "--name", "demo", "--gate", gate)
+    assert (done.code, "there is no champion yet" in done.err) == (2, True)
 
 
 def test_a_deletion_is_asked_about(command, tuned: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from forecastkit.tuning import studies
+
 SMALL = ("-m", "window_average", "--horizon", "7", "--windows", "2", "--holdout", "1")
 
 
@@ -55,3 +57,23 @@ def test_flags_that_make_no_sense_are_refused(command, demand: Path, flags: tupl
 def test_a_model_without_a_search_space_is_refused(command, demand: Path) -> None:
     done = command("tune", demand, "-m", "naive", "--horizon", "7")
     assert (done.code, "nothing to search" in done.err) == (2, True)
+
+
+def test_all_models_are_looked_at_before_the_first_is_searched(command, demand: Path) -> None:
+    done = command("tune", demand, *SMALL, "-m", "naive")
+    assert (done.code, "naive has nothing to search" in done.err) == (2, True)
+    assert not Path(".forecastkit").exists()
+
+
+def test_a_search_that_runs_is_not_begun_anew_by_the_same_command(command, demand: Path) -> None:
+    once = command("tune", demand, *SMALL, "--trials", "2", "--json")
+    (file,) = Path(".forecastkit/tuning").glob("*.log")
+    with studies.kept(str(file), file.stem, anew=False):
+        refused = command("tune", demand, *SMALL, "--trials", "2")
+        helped = command("tune", demand, *SMALL, "--trials", "2", "--resume", "--json")
+    assert refused.code == 6
+    assert "another process is searching here" in refused.err
+    assert "--resume" in refused.err
+    trials = [json.loads(done.out)["window_average"]["trials"] for done in (once, helped)]
+    assert trials[0] == trials[1]
+    assert command("tune", demand, *SMALL, "--trials", "2").code == 0

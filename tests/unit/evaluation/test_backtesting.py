@@ -18,6 +18,7 @@ from forecastkit import Panel, Report, Run, execution
 from forecastkit.data.panel import Floats
 from forecastkit.errors import ConfigError, FitError, SeriesTooShortError, StoreError
 from forecastkit.evaluation import records
+from forecastkit.evaluation.backtesting import Seeing
 from forecastkit.forecaster import Fitted, Forecaster
 
 FITS: list[tuple[str, ...]] = []  # the ids that each fit of `Telling` saw
@@ -513,3 +514,17 @@ def test_what_a_run_keeps_is_json_for_everybody(weekly_shop: Panel, tmp_path: Pa
     (first, *_) = sorted((report.folder / "parts").rglob("*.parquet"))
     assert b"NaN" not in pq.read_schema(first).metadata[b"forecastkit"]
     assert np.isnan(report.costs()["p95_ms"]).all()
+
+
+def test_a_recipe_that_sees_less_is_scored_on_the_same_demand() -> None:
+    days = pd.date_range("2024-01-01", periods=30)
+    on = np.arange(30) % 5 > 0
+    table = pd.DataFrame({"unique_id": "a", "ds": days, "y": 10.0 * on, "on": on, "price": 1.0})
+    panel = Panel.from_frame(table, known=["price"], available="on")
+    recipe = fk.create("historic_mean")
+    entries = {"all": recipe, "told": Seeing(recipe, (), available=True), "untold": Seeing(recipe, ("price",))}
+    found = fk.backtest(panel, entries, horizon=5, windows=2).forecasts
+    assert found.groupby("model")["y"].count().tolist() == [8, 8, 8]
+    means = found.groupby("model")["mean"].mean()
+    assert (means["all"], means["told"]) == (10.0, 10.0)
+    assert means["untold"] == pytest.approx(8.0)

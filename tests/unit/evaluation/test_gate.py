@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,11 +41,26 @@ def report(panel: Panel) -> Report:
 
 def asked(panel: Panel, report: Report, measured: float | None = None, **fields) -> dict[str, Criterion]:
     gate = Gate(**{"loss": None, **fields})
-    return {criterion.name: criterion for criterion in judge(gate, report, panel, measured)}
+    return {criterion.name: criterion for criterion in judge(gate, report, measured)}
 
 
 def test_what_is_not_in_the_gate_is_not_asked(panel: Panel, report: Report) -> None:
-    assert asked(panel, report) == {}
+    assert asked(panel, report, bias=9.0).keys() == {"bias"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"by": "wap"}, "can't be by 'wap', did you mean 'wape'"),
+        ({"by": "coverage"}, "can't be by 'coverage'"),
+        ({"loss": None}, "the gate asks nothing: write one of skill"),
+        ({"levels": (0.9, 0.1)}, "the lower first"),
+        ({"levels": (10.0, 90.0)}, "two probabilities"),
+    ],
+)
+def test_a_gate_that_makes_no_sense_is_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Gate(**fields)
 
 
 def test_skill_is_the_share_by_which_the_error_is_below_the_baselines(panel: Panel, report: Report) -> None:
@@ -65,9 +82,12 @@ def test_a_loss_against_the_champion_must_be_sure_to_fail(panel: Panel, report: 
     assert asked(panel, turned, loss=9.0)["loss in wape"].passed
 
 
-def test_without_a_champion_there_is_no_loss(panel: Panel) -> None:
+def test_without_a_champion_there_is_no_loss_and_something_else_must_be_asked(panel: Panel) -> None:
     recipes = {"challenger": create("historic_mean"), "baseline": create("seasonal_naive")}
-    assert asked(panel, backtest(panel, recipes, horizon=7), loss=0.0) == {}
+    alone = backtest(panel, recipes, horizon=7)
+    assert asked(panel, alone, loss=0.0, skill=-9.0).keys() == {"skill in wape"}
+    with pytest.raises(ConfigError, match="there is no champion yet"):
+        asked(panel, alone, loss=0.0)
 
 
 def test_coverage_lies_between_two_bounds(panel: Panel, report: Report) -> None:
@@ -86,6 +106,19 @@ def test_bias_in_a_segment_is_seen_where_the_other_is_well(panel: Panel, report:
 def test_segments_by_volume_are_thirds(panel: Panel, report: Report) -> None:
     found = asked(panel, report, segment_bias=1.0)
     assert found.keys() == {"bias in low volume", "bias in middle volume", "bias in high volume"}
+
+
+def test_thirds_by_volume_know_nothing_of_the_windows_that_are_judged(panel: Panel, report: Report) -> None:
+    values = panel.values.copy()
+    values[panel.offsets[1] - 7 : panel.offsets[1]] *= 100.0  # the smallest item is the largest in the last week
+    burst = backtest(replace(panel, values=values), {"challenger": create("seasonal_naive"),
+                                                    "baseline": create("seasonal_naive")}, horizon=7)  # fmt: skip
+    assert burst.segments.set_index("series")["volume_third"]["i0"] == "low"
+    found = asked(panel, burst, segment_bias=0.1)
+    assert (found["bias in low volume"].passed, found["bias in high volume"].passed) == (False, False)
+    own = burst.scores(["model", "volume_third"]).set_index(["model", "volume_third"])["bias"]["challenger"]
+    assert found["bias in low volume"].value == pytest.approx(-own["low"])
+    assert found["bias in low volume"].value > 0.9
 
 
 def test_a_segment_that_is_no_column_is_refused(panel: Panel, report: Report) -> None:

@@ -9,7 +9,7 @@ import pytest
 import forecastkit as fk
 from forecastkit import Panel
 from forecastkit.errors import ConfigError
-from forecastkit.evaluation.segments import CLASSES, deciles, demand_classes
+from forecastkit.evaluation.segments import CLASSES, demand_classes, parts
 
 DAYS = pd.date_range("2024-01-01", periods=40)
 SHAPES = {
@@ -37,7 +37,7 @@ def test_a_period_in_which_nothing_could_be_sold_makes_no_series_intermittent() 
 
 
 def test_deciles_are_of_equal_size_and_ten_is_the_largest() -> None:
-    found = deciles(np.arange(50.0)[::-1])
+    found = parts(np.arange(50.0)[::-1], 10)
     assert np.bincount(found)[1:].tolist() == [5] * 10
     assert found[0] == 10
 
@@ -58,3 +58,12 @@ def test_a_class_is_told_from_what_came_before_the_first_cutoff() -> None:
     y = np.concatenate([SHAPES["smooth"][:30], np.zeros(10)])
     report = fk.backtest(Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": DAYS, "y": y})), ["naive"], horizon=10)
     assert report.segments["demand_class"].tolist() == ["smooth"]
+
+
+def test_thirds_are_those_of_the_demand_before_the_first_cutoff() -> None:
+    sizes = {"a": 1.0, "b": 2.0, "c": 3.0}
+    frames = [pd.DataFrame({"unique_id": n, "ds": DAYS, "y": np.full(40, y)}) for n, y in sizes.items()]
+    table = pd.concat(frames)
+    table.loc[(table["unique_id"] == "a") & (table["ds"] >= DAYS[30]), "y"] = 900.0
+    report = fk.backtest(Panel.from_frame(table), ["naive"], horizon=10)
+    assert report.segments["volume_third"].tolist() == ["low", "middle", "high"]

@@ -96,6 +96,52 @@ def test_rows_without_demand_are_the_plan() -> None:
     assert found["ds"].min() == pd.Timestamp("2024-02-25")
 
 
+def test_demand_and_its_plan_put_together_as_the_page_says_lose_no_series() -> None:
+    table = promoted()
+    fitted = create("arima:order=(1,0,0),engine=statsmodels").fit(
+        Panel.from_frame(table[table["ds"] < "2024-02-20"], known=["price"])
+    )
+    newer = table[table["ds"].between("2024-02-20", "2024-02-24")].reset_index(drop=True)
+    plan = table[table["ds"] >= "2024-02-25"].drop(columns="y").reset_index(drop=True)
+    found = answer(fitted, pd.concat([newer, plan]), 5)
+    expected = fitted.update(Panel.from_frame(newer, known=["price"])).predict(5, future=plan).to_frame()
+    pd.testing.assert_frame_equal(found, expected)
+    assert found["unique_id"].tolist() == ["a"] * 5 + ["b"] * 5
+
+
+def test_a_day_without_demand_between_others_is_a_gap_and_no_plan() -> None:
+    table = promoted()
+    fitted = create("arima:order=(1,0,0),engine=statsmodels").fit(
+        Panel.from_frame(table[table["ds"] < "2024-02-15"], known=["price"])
+    )
+    newer = table[table["ds"].between("2024-02-15", "2024-02-24")]
+    newer = newer.assign(y=newer["y"].where(newer["ds"] != "2024-02-19"))
+    assert not bundle._planned(newer).any()
+    plan = table[table["ds"] >= "2024-02-25"].drop(columns="y")
+    found = answer(fitted, pd.concat([newer, plan]), 5)
+    expected = fitted.update(Panel.from_frame(newer, known=["price"])).predict(5, future=plan).to_frame()
+    pd.testing.assert_frame_equal(found, expected)
+    with pytest.raises(DataError, match="needs the known columns price"):  # a gap alone is no plan of what comes
+        answer(fitted, newer, 5)
+
+
+def test_demand_of_a_day_on_which_nothing_could_be_sold_is_none_when_served_either(tmp_path: Path) -> None:
+    table = promoted().drop(columns="price").assign(available=1.0)
+    empty = table["ds"] >= "2024-02-26"
+    table = table.assign(y=table["y"].where(~empty, 0.0), available=table["available"].where(~empty, 0.0))
+    seen, newer = table[table["ds"] < "2024-02-20"], table[table["ds"] >= "2024-02-20"]
+    fitted = create("window_average:window=7").fit(Panel.from_frame(seen, available="available"))
+    fitted.save(tmp_path / "model")
+    bundle.write(tmp_path / "model", tmp_path / "served", 3)
+    served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
+    found = served.predict(newer, params={"horizon": 3})
+    expected = fitted.update(Panel.from_frame(newer, available="available")).predict(3).to_frame()
+    assert found["mean"].tolist() == expected["mean"].tolist()
+    assert found["mean"].min() > 15
+    with pytest.raises(DataError, match="fitted with: available"):
+        answer(fitted, newer.drop(columns="available"), 3)
+
+
 def test_newer_demand_without_the_columns_of_the_fit_is_refused() -> None:
     fitted = create("seasonal_naive").fit(Panel.from_frame(promoted(), known=["price"]))
     with pytest.raises(DataError, match="price"):

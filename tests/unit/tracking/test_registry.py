@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("mlflow")
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 
 from forecastkit.errors import ConfigError, StoreError
 from forecastkit.tracking import registry as module
@@ -49,6 +49,16 @@ def test_rollback_goes_back_step_by_step(registry: Registry) -> None:
     assert registry.aliases("demo") == {"champion": 2, "previous": 1}
     assert registry.rollback("demo") == (2, 1)
     assert registry.aliases("demo") == {"champion": 1}
+    with pytest.raises(ConfigError, match="nothing to roll back to"):
+        registry.rollback("demo")
+
+
+def test_rollback_goes_as_far_back_as_there_are_versions(registry: Registry) -> None:
+    for number, former in ((1, None), (2, 1), (3, 2)):
+        registry.promote("demo", number, instead_of=former)
+    registry.delete("demo", 1)
+    assert registry.rollback("demo") == (3, 2)
+    assert registry.aliases("demo") == {"champion": 2}
     with pytest.raises(ConfigError, match="nothing to roll back to"):
         registry.rollback("demo")
 
@@ -107,16 +117,52 @@ def test_a_lock_that_goes_while_the_store_looks_it_up_is_waited_for(
 ) -> None:
     real, calls = registry.place.client.create_registered_model, []
 
-    def gone_meanwhile(name: str) -> object:
+    def gone_meanwhile(name: str, **rest: object) -> object:
         calls.append(name)
         if len(calls) == 1:
             raise MlflowException("not found", RESOURCE_DOES_NOT_EXIST)
-        return real(name)
+        return real(name, **rest)
 
     monkeypatch.setattr(registry.place.client, "create_registered_model", gone_meanwhile)
     registry.promote("demo", 1, instead_of=None)
     assert registry.aliases("demo")["champion"] == 1
     assert len(calls) == 2
+
+
+def lost(*_: object, **__: object) -> None:
+    raise MlflowException("the server is lost", INTERNAL_ERROR)
+
+
+def test_a_server_that_is_lost_while_one_locks_is_an_error_of_the_store(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.place.client, "create_registered_model", lost)
+        with pytest.raises(StoreError, match="the server is lost"):
+            registry.promote("demo", 1, instead_of=None)
+    assert registry.aliases("demo") == {"challenger": 3}
+
+
+def test_a_server_that_is_lost_while_one_unlocks_undoes_nothing(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.place.client, "delete_registered_model", lost)
+        registry.promote("demo", 1, instead_of=None)
+    assert registry.aliases("demo")["champion"] == 1
+    assert "left for others to break in a minute: tracking at" in caplog.text
+
+
+def test_a_lock_that_somebody_else_took_over_is_left_to_them(registry: Registry) -> None:
+    client, lock = registry.place.client, "demo" + module._LOCK
+    with registry._alone("demo"):
+        client.delete_registered_model(lock)  # broken as stale, and taken
+        client.create_registered_model(lock, tags={module._OWNER: "somebody else"})
+    assert client.get_registered_model(lock).tags[module._OWNER] == "somebody else"
+    client.delete_registered_model(lock)
+    with registry._alone("demo"):
+        client.delete_registered_model(lock)  # gone already
+    assert registry.names() == ["demo"]
 
 
 def test_the_champion_is_not_deleted_alone(registry: Registry) -> None:

@@ -15,7 +15,7 @@ from forecastkit.errors import ConfigError, FitError, SeriesTooShortError
 from forecastkit.evaluation.gain import gain
 from forecastkit.evaluation.splits import Plan, windows
 from forecastkit.forecaster import Fitted, Forecaster, Trial
-from forecastkit.tuning import Search, search, tune
+from forecastkit.tuning import Search, search, studies, tune
 
 PLAN = Plan(horizon=7, windows=3)
 
@@ -89,6 +89,28 @@ def test_the_windows_of_the_search_are_those_of_a_backtest_of_the_past(weekly_sh
     by_window = report.scores(by="window")["wape"]
     assert found.scores["defaults"] == pytest.approx(by_window[:3].mean(), rel=1e-12)
     assert found.report.head["cutoffs"] == report.head["cutoffs"][3:]
+
+
+def test_windows_to_calibrate_on_are_not_searched_on(weekly_shop: Panel) -> None:
+    plan = replace(PLAN, calibrate=2)
+    found = tune(weekly_shop, Shifted(), plan, search=Search(trials=1, holdout=2, by="rmse"))
+    report = backtest(weekly_shop, {"x": Shifted()}, replace(plan, windows=5))
+    by_window = report.scores(by="window")["rmse"]
+    assert found.scores["defaults"] == pytest.approx(by_window[:3].mean(), rel=1e-12)
+    assert found.report.head["cutoffs"] == report.head["cutoffs"][3:]
+
+
+def test_defaults_whose_trial_was_lost_are_scored_all_the_same(
+    weekly_shop: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tune(weekly_shop, Shifted(), PLAN, search=Search(trials=4))
+    finished = studies.finished
+    monkeypatch.setattr(studies, "finished", lambda study: finished(study)[1:])
+    found = tune(weekly_shop, Shifted(), PLAN, search=Search(trials=4))
+    assert found.scores["defaults"] == pytest.approx(whole.scores["defaults"], rel=1e-12)
+    assert [trial["trial"] for trial in found.trials] == [1, 2, 3]
+    dear = tune(weekly_shop, Shifted(), PLAN, search=Search(trials=3, budget={"p95_ms": 1e-6}))
+    assert dear.recipe == Shifted()
 
 
 @pytest.mark.slow

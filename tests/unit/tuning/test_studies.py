@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import signal
 import time
 from collections import Counter
@@ -73,6 +74,16 @@ def test_a_deleted_search_is_gone(place: str) -> None:
         studies.reopened(place, "s", seed=0)
 
 
+def test_a_search_is_forgotten_only_while_nobody_works_on_it(place: str) -> None:
+    begun(place, 1)
+    with studies.kept(place, "s", anew=False), studies.kept(place, "s", anew=False):
+        with pytest.raises(StoreError, match="--resume"), studies.kept(place, "s", anew=True):
+            pass
+        assert studies.reopened(place, "s", seed=0).study_name == "s"
+    with studies.kept(place, "s", anew=True), pytest.raises(StoreError, match="no search 's'"):
+        studies.reopened(place, "s", seed=0)
+
+
 def test_an_interrupted_trial_is_done_again_with_its_parameters(place: str) -> None:
     begun(place, 3)
     study = studies.reopened(place, "s", seed=0)
@@ -90,6 +101,28 @@ def test_an_interrupted_trial_is_done_again_with_its_parameters(place: str) -> N
     studies.work(study, square, time.time() + 60)
     assert slots_done(study) == [0, 1, 2, 3]
     assert studies.finished(study)[1].value == seen[1]
+
+
+@pytest.mark.parametrize("how", ["interrupted", "killed"])
+def test_a_trial_that_is_lost_before_it_asks_anything_is_done_again_with_the_defaults(place: str, how: str) -> None:
+    begun(place, 2)
+    study = studies.reopened(place, "s", seed=0)
+
+    def interrupted(trial: optuna.Trial) -> float:
+        raise KeyboardInterrupt
+
+    if how == "interrupted":
+        with pytest.raises(KeyboardInterrupt):
+            studies.work(study, interrupted, time.time() + 60)
+        studies.fill(study, 2, {"x": 2.0})
+    else:
+        process = multiprocessing.get_context("spawn").Process(target=os.getpid)
+        process.start()
+        process.join()
+        study.ask().set_user_attr(studies.WORKER, [platform.node(), process.pid])
+    studies.work(study, square, time.time() + 60)
+    assert slots_done(study) == [0, 1]
+    assert studies.finished(study)[0].params == {"x": 2.0}
 
 
 def test_time_that_is_up_leaves_the_rest_waiting(place: str) -> None:
