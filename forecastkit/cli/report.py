@@ -58,7 +58,7 @@ showing_options = options.packed(
         "--by",
         multiple=True,
         metavar="NAME",
-        help="Scores by step, cutoff, series, demand_class, volume_decile, a static column, or a,b for both.",
+        help="Scores by step, cutoff, series, demand_class, volume_decile or _third, a static column, or a,b for both.",
     ),
     click.option("--html", metavar="FILE", help="Write the whole report as one page (extra report)."),
     options.json_option,
