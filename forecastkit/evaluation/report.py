@@ -175,8 +175,8 @@ class Report:
     def scores(self, by: str | Sequence[str] = "model") -> pd.DataFrame:
         """All metrics for each group: `by` one or more of model, series, window, cutoff, time, step, and segments.
 
-        Segments are demand_class, volume_decile, volume_third and any static column. `cells` counts the series and windows
-        behind a row.
+        Segments are demand_class, volume_decile, volume_third and any static column. `cells` counts the series and
+        windows behind a row.
         """
         keys = [by] if isinstance(by, str) else list(by)
         return scores.ratios(self.sums(keys)).reset_index()
