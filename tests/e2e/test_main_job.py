@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,13 @@ pytest.importorskip("prophet")
 pytest.importorskip("lightgbm")
 
 ROOT = Path(__file__).parents[2]
+# As in a terminal: what a shell has put into the background is deaf to Ctrl-C, and so are the commands that it starts.
+HEARS_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from forecastkit.cli import main
+main()
+"""
 FAMILIES = {"naive", "seasonal_naive", "arima", "sarima", "auto_arima", "prophet", "boosted", "lstm", "gru"}
 
 
@@ -34,11 +44,7 @@ def test_one_command_compares_all_families_without_a_failed_series(tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_run_killed_by_ctrl_c_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    import os
-    import signal
-    import time
-
-    command = [sys.executable, "-m", "forecastkit", "backtest", str(ROOT / "data" / "demo.csv"), "-h", "7", "-w", "5"]
+    command = [sys.executable, "-c", HEARS_CTRL_C, "backtest", str(ROOT / "data" / "demo.csv"), "-h", "7", "-w", "5"]
     command += ["-m", "naive", "-m", "ets", "--jobs", "2", "--json"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
