@@ -99,8 +99,8 @@ class Gate:
             )
         if self.segment_bias is not None and self.segment not in (*_TRAITS, *traits):
             raise ConfigError(
-                f"the gate's segment {self.segment!r} is none of {', '.join(_TRAITS)} and no static column of the version: "
-                f"a column is read where that was tuned or fitted with --static {self.segment}"
+                f"the gate's segment {self.segment!r} is neither {', '.join(_TRAITS)} nor a static column of the version: "
+                f"one that was tuned with --static {self.segment} has it"
             )
 
     @classmethod
