@@ -99,8 +99,8 @@ class Gate:
             )
         if self.segment_bias is not None and self.segment not in (*_TRAITS, *traits):
             raise ConfigError(
-                f"the gate's segment {self.segment!r} is neither {', '.join(_TRAITS)} nor a static column of the version: "
-                f"one that was tuned with --static {self.segment} has it"
+                f"the gate's segment {self.segment!r} is neither {', '.join(_TRAITS)} nor a static column of the "
+                f"version: one that was tuned with --static {self.segment} has it"
             )
 
     @classmethod
