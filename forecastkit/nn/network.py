@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forecastkit.data.panel import Floats
+from forecastkit.nn.covariates import Embed, Expand, Response, joined, masked_mean_columns, product
 from forecastkit.nn.distributions import Distribution, positive
-from forecastkit.nn.plan import Block, Plan
+from forecastkit.nn.plan import Plan
 from forecastkit.nn.windows import Batch
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)  # trained; others are interpolated
 _MIDDLE = LEVELS.index(0.5)
 _NORMAL = (-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645)  # the same levels of a standard normal
-_STATIC = 8  # widest embedding of a category
 _FAR = 20.0  # spreads that a forecast may be away from the mix of bases
 
 Cells = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -76,84 +76,6 @@ def spread_out(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     return apart, torch.linalg.vector_norm(apart, dim=-1, keepdim=True) / count.sqrt()
 
 
-def product(values: Tensor, weights: Tensor) -> Tensor:
-    """`values @ weights` in single precision, under autocast too."""
-    if not torch.is_autocast_enabled(values.device.type):
-        return values @ weights
-    with torch.autocast(values.device.type, enabled=False):
-        return values.float() @ weights
-
-
-def joined(*parts: Tensor) -> Tensor:
-    """Those of `parts` [..., F] that have any columns, side by side: an empty one costs a compiled graph a node."""
-    full = [part for part in parts if part.shape[-1]]
-    return torch.cat(full, -1) if full else parts[0]
-
-
-class Expand(nn.Module):
-    """A covariate block [..., K] as features [..., F]: codes one-hot, numbers as they are and relative to usual."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, values: Tensor, usual: Tensor) -> Tensor:
-        """`usual` [B, ..., K] is each column's mean in the window."""
-        parts = []
-        for k, size in enumerate(self.block.sizes):
-            column = values[..., k : k + 1]
-            if size:
-                parts.append((column == torch.arange(size, device=column.device)).float())
-                continue
-            parts.append(column.clamp(-10.0, 10.0))
-            if self.block.within[k]:
-                parts.append(((column - usual[..., k : k + 1]) / self.block.within[k]).clamp(-10.0, 10.0))
-        return torch.cat(parts, dim=-1) if parts else values
-
-
-class Embed(nn.Module):
-    """Static covariates [B, S] as one vector: categories embedded, numbers as they are."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        self.sizes = block.sizes
-        widths = [min(_STATIC, size) for size in block.sizes if size]
-        self.tables = nn.ModuleList(
-            nn.Embedding(s + 1, w) for s, w in zip(filter(None, self.sizes), widths, strict=True)
-        )
-        self.width = sum(widths) + sum(size == 0 for size in self.sizes)
-        for table in self.tables.parameters():
-            nn.init.normal_(table, std=0.1)
-
-    def forward(self, static: Tensor) -> Tensor:
-        tables = iter(self.tables)
-        parts = [static[:, :0]]
-        for k, size in enumerate(self.sizes):
-            column = static[:, k]
-            parts.append(
-                next(tables)((column + 1).clamp(0, size).long()) if size else column[:, None].clamp(-10.0, 10.0)
-            )
-        return torch.cat(parts, dim=-1)
-
-
-class Uplift(nn.Module):
-    """What known covariates add to demand, in spreads of the window: nothing at first."""
-
-    def __init__(self, known: int, static: int, hidden: int = 16) -> None:
-        super().__init__()
-        self.from_known = nn.Linear(known, hidden)
-        self.from_static = nn.Linear(static, hidden, bias=False) if static else None
-        self.out = nn.Linear(hidden, 1, bias=False)
-
-    def forward(self, known: Tensor, static: Tensor) -> Tensor:
-        """known [B, ..., F], static [B, S] -> [B, ...]."""
-        inner = self.from_known(known)
-        if self.from_static is not None:
-            series = self.from_static(static)  # [B, D]
-            inner = inner + series.view(series.shape[0], *(1,) * (known.dim() - 2), -1)
-        return self.out(torch.tanh(inner))[..., 0]
-
-
 class Network(nn.Module):
     """One network for every series; `cell` is all that tells GRU and LSTM apart."""
 
@@ -173,18 +95,16 @@ class Network(nn.Module):
         self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
         self.step = nn.Parameter(torch.zeros(plan.block, hidden))
         bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags)
-        self.from_step = nn.Linear(bases + len(plan.lags) + known + calendar, hidden, bias=False)
+        self.from_step = nn.Linear(bases + len(plan.lags) + known + bool(known) + calendar, hidden, bias=False)
         self.deepen = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, self.own + bases)
-        self.uplift = Uplift(known, self.embed.width) if known else None
+        self.response = Response(known, self.embed.width) if known else None
         for name, constant in (("averages", _averages(plan)), ("bases", _bases(plan)), ("from_gaps", _from_gaps())):
             self.register_buffer(name, constant, persistent=False)
         self._start_at_the_bases(bases)
 
     def _start_at_the_bases(self, bases: int) -> None:
         nn.init.zeros_(self.out.weight)
-        if self.uplift is not None:
-            nn.init.zeros_(self.uplift.out.weight)
         gaps = 0.6 * (torch.tensor(_NORMAL[1:]) - torch.tensor(_NORMAL[:-1]))
         with torch.no_grad():
             self.out.bias.zero_()
@@ -217,10 +137,10 @@ class Network(nn.Module):
         usual = masked_mean_columns(batch.known[:, : self.plan.lookback], batch.seen)  # [B, 1, K]
         known = self.expand_known(batch.known, usual)  # [B, L + H, F]
         static = self.embed(batch.static)
-        bases, lags_seen, z = self._bases(batch, apart, scale, known, static)
+        bases, own, z = self._bases(batch, apart, scale, known, static)
         state = self._state(batch, z, known, static)
-        features = joined(known[:, self.plan.lookback :], batch.calendar)
-        head = self.out(self._deepened(self._mixed(state, bases, features, lags_seen), keep))
+        features = joined(own, known[:, self.plan.lookback :], batch.calendar)
+        head = self.out(self._deepened(self._mixed(state, bases, features, batch.lags_seen), keep))
         return head.float(), bases, scale
 
     def _scaled(self, batch: Batch) -> tuple[Scale, Tensor]:
@@ -248,35 +168,35 @@ class Network(nn.Module):
     def _bases(
         self, batch: Batch, apart: Tensor, scale: Scale, known: Tensor, static: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Simple forecasts in spreads from the centre [B, H, M], which lags were seen, and the window z [B, L].
+        """Simple forecasts in spreads from the centre [B, H, M], the series' own response [B, H, .], the window [B, L].
 
         What the covariates are worth is taken out of the history first and put back for the periods ahead.
         """
         span, steps = self.plan.lookback, batch.calendar.shape[1]
         spread = scale.spread.clamp(min=1e-6)
         z = apart / spread
-        if self.uplift is None and not self.plan.lags:
-            return self._means(z, batch.seen, steps), batch.lags_seen, z
-        worth = self._worth(known, static)  # [B, L + H]
-        bases = self._means(torch.where(batch.seen, z - worth[:, :span], 0.0), batch.seen, steps)
-        if self.plan.lags:
-            lags = (self._squeeze(batch.lags, scale.unit[..., None]) - scale.center[..., None]) / spread[..., None]
-            usual = masked_mean_columns(batch.known[:, :span], batch.seen)[:, None]
-            lags = lags - self._worth(self.expand_known(batch.known_lags, usual), static)
-            bases = torch.cat([bases, torch.where(batch.lags_seen, lags, bases[..., :1])], -1)
-        return bases + worth[:, span:, None], batch.lags_seen, z
+        if self.response is None:
+            return self._with_lags(self._means(z, batch.seen, steps), batch, scale, None), known[:, span:], z
+        usual = masked_mean_columns(batch.known[:, :span], batch.seen)[:, None]
+        worth = self.response(z, batch.seen, known, static, self.expand_known(batch.known_lags, usual))
+        means = self._means(torch.where(batch.seen, z - worth.history, 0.0), batch.seen, steps)
+        bases = self._with_lags(means, batch, scale, worth.lags) + worth.ahead[..., None]
+        return bases, worth.own, z
+
+    def _with_lags(self, means: Tensor, batch: Batch, scale: Scale, worth: Tensor | None) -> Tensor:
+        """The bases [B, H, M] and those that look further back than the window, without what covariates added there."""
+        if not self.plan.lags:
+            return means
+        spread = scale.spread.clamp(min=1e-6)[..., None]
+        lags = (self._squeeze(batch.lags, scale.unit[..., None]) - scale.center[..., None]) / spread
+        lags = lags if worth is None else lags - worth
+        return torch.cat([means, torch.where(batch.lags_seen, lags, means[..., :1])], -1)
 
     def _means(self, z: Tensor, seen: Tensor, steps: int) -> Tensor:
         """Of z, 0 where not seen: over seasons at each step's place in one, then over the newest periods; [B, H, M]."""
         total, count = product(z, self.averages), product(seen.float(), self.averages)  # [B, A]
         means = total / count.clamp(min=1e-30)
         return means.index_select(1, self.bases).unflatten(1, (self.plan.horizon, -1))[:, :steps]
-
-    def _worth(self, known: Tensor, static: Tensor) -> Tensor:
-        """What the covariates [B, ..., F] add, in spreads; [B, ...]."""
-        if self.uplift is None:
-            return known.sum(-1)  # zeros
-        return self.uplift(known, static).float()
 
     def _state(self, batch: Batch, z: Tensor, known: Tensor, static: Tensor) -> Tensor:
         """The last state with the static covariates and the window's character; [B, D]."""
@@ -346,14 +266,6 @@ def _variation(batch: Batch) -> Tensor:
     """The logarithm of one and the coefficient of variation, at most of 100; [B, 1]."""
     level = (masked_mean(batch.y, batch.seen, batch.prior) + batch.base).abs()
     return torch.log1p((deviation(batch.y, batch.seen) / level.clamp(min=1e-6)).clamp(max=100))
-
-
-def masked_mean_columns(columns: Tensor, seen: Tensor) -> Tensor:
-    """Mean of [B, L, K] over the periods that were seen; [B, 1, K]."""
-    if not columns.shape[-1]:
-        return columns[:, :1]
-    weight = seen.float()[..., None]
-    return (columns * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
 
 
 def _seasons(plan: Plan) -> list[int]:

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from forecastkit.data.panel import Panel
 from forecastkit.models import restore
 from forecastkit.models.gru import GRU
 from forecastkit.models.lstm import LSTM
+from forecastkit.nn.covariates import solved
 from forecastkit.nn.options import Training
 
 H = 7
@@ -76,6 +78,31 @@ def test_a_price_matters_relative_to_its_usual_value():
     fitted = small().fit(train, horizon=H)
     error = np.abs(fitted.predict(H, future=future).mean - actual).mean(axis=1)
     assert (error < 6).all()  # the noise is 0.8 of it, a price cut is worth 96
+
+
+def test_each_series_answers_to_a_promotion_in_its_own_way():
+    rows = promotions(series=12)
+    up = rows["unique_id"].str[1:].astype(int) % 2 == 0  # the others lose by it what these gain
+    size = rows["unique_id"].str[1:].astype(int) + 1
+    rows["y"] = np.where(up, rows["y"], rows["y"] - 40 * size * rows["promo"]) / size + 30
+    train, future, actual = split(rows, known=("promo",))
+    fitted = small().fit(train, horizon=H)
+    apart = fitted.predict(H, future=1 - 0 * future).mean - fitted.predict(H, future=0 * future).mean
+    ups = up.groupby(rows["unique_id"]).first()[list(train.ids)].to_numpy()
+    assert (apart[ups] > 15).all()  # of 20
+    assert (apart[~ups] < -15).all()
+    assert np.abs(fitted.predict(H, future=future).mean - actual).mean() < 3
+
+
+def test_the_regression_is_solved_as_linear_algebra_does_it():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(50, 30, 5))
+    matrix = rows.transpose(0, 2, 1) @ rows / 30 + 0.2 * np.eye(5)
+    right = rng.normal(size=(50, 5))
+    found = solved(torch.from_numpy(matrix), torch.from_numpy(right))
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, right[..., None])[..., 0], atol=2e-5)
+    nothing = torch.zeros(50, 5, dtype=torch.float64)
+    assert not solved(torch.from_numpy(matrix), nothing).any()
 
 
 def test_a_past_covariate_of_the_newest_periods_is_read():
