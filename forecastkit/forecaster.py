@@ -132,6 +132,11 @@ class Forecaster(ABC):
         """Whether a fit needs all series at once, because what it learns of one depends on the others."""
         return self.pooled
 
+    @property
+    def draft(self) -> Self:
+        """A cheaper recipe that tells as well which hyperparameters are better: what a search tries in its place."""
+        return self
+
     def fit(self, train: Panel, *, horizon: int | None = None) -> Fitted:
         """Estimate on every series of `train`.
 

@@ -247,6 +247,11 @@ class RecurrentForecaster(Forecaster):
         return self.training.warm > 0
 
     @property
+    def draft(self) -> Self:
+        """One network of those whose forecasts are averaged, unless they take turns in something."""
+        return self if self.scaling == "ensemble" else replace(self, seeds=1)
+
+    @property
     def _shape(self) -> Shape:
         return Shape(self.cell, self.hidden, self.layers, self.memory)
 

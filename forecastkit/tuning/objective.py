@@ -64,11 +64,12 @@ class Objective:
         return float(np.mean(list(scores.values())))
 
     def window(self, recipe: Forecaster, index: int) -> tuple[float, dict[str, float]]:
-        """Score and costs in one window."""
+        """Score and costs in one window; what has a budget is tried as it is, as a draft is cheaper."""
+        tried = recipe if self.budget else recipe.draft
         cut = self._cut(index)
         reach = np.minimum(cut.lengths + self.plan.gap + self.plan.horizon, self.panel.lengths[cut.series])
         seen = self.panel.until(cut.series, reach)
-        report = backtest(seen, {"tuned": recipe}, replace(self.plan, windows=1), run=Run(name="search"))
+        report = backtest(seen, {"tuned": tried}, replace(self.plan, windows=1), run=Run(name="search"))
         row = report.scores().iloc[0]
         # Where a model fails the baseline stands in: one that failed everywhere would be scored as that.
         failed = len(report.failures) >= row["cells"]

@@ -62,8 +62,9 @@ class Search:
 class Tuned:
     """What a search found.
 
-    recipe: the best on the windows of the search, which may be the defaults · scores: of both there · gain: on the
-    untouched windows · report: the backtest of both on those · trials: every one that was finished.
+    recipe: the best on the windows of the search, which may be the defaults · scores: of both there, of their drafts
+    where there is no budget (`Forecaster.draft`) · gain: on the untouched windows · report: the backtest of both on
+    those · trials: every one that was finished.
     """
 
     base: Forecaster

@@ -15,6 +15,7 @@ from forecastkit.errors import ConfigError, FitError, SeriesTooShortError
 from forecastkit.evaluation.gain import gain
 from forecastkit.evaluation.splits import Plan, windows
 from forecastkit.forecaster import Fitted, Forecaster, Trial
+from forecastkit.models import create
 from forecastkit.tuning import Search, search, studies, tune
 
 PLAN = Plan(horizon=7, windows=3)
@@ -57,6 +58,34 @@ class Shifted(Forecaster):
         )
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class Sketched(Forecaster):
+    """Its draft is far off."""
+
+    name: ClassVar[str] = "sketched"
+    fitted_type: ClassVar[type[Fitted]] = ShiftedFitted
+    probabilistic: ClassVar[bool] = False
+
+    shift: float = 0.0
+    rough: bool = False
+
+    @property
+    def draft(self) -> Self:
+        return replace(self, shift=self.shift + 1000, rough=True)
+
+    def _fit(self, train: Panel, horizon: int) -> ShiftedFitted:
+        return ShiftedFitted(recipe=self, history=train)
+
+    @classmethod
+    def examples(cls) -> Iterator[Self]:
+        yield cls()
+
+    @classmethod
+    def suggest(cls, trial: Trial) -> Self:
+        return cls(shift=trial.suggest_float("shift", -10.0, 10.0))
+
+
 @pytest.mark.slow
 def test_it_finds_the_better_recipe_and_says_what_that_gained(weekly_shop: Panel) -> None:
     found = tune(weekly_shop, Shifted(), PLAN, search=Search(trials=25))
@@ -81,6 +110,23 @@ def test_the_last_windows_are_not_seen_by_the_search(weekly_shop: Panel) -> None
     scores = [[trial["score"] for trial in one.trials] for one in found]
     assert scores[0] == scores[1]
     assert found[0].gain != found[1].gain
+
+
+def test_a_draft_is_searched_with_and_the_recipe_itself_is_judged(weekly_shop: Panel) -> None:
+    found = tune(weekly_shop, Sketched(), PLAN, search=Search(trials=4, seed=1))
+    assert found.scores["defaults"] > 5 * found.report.scores().set_index("model")["wape"]["defaults"]
+    assert not found.recipe.rough
+    assert not found.base.rough
+
+
+def test_what_has_a_budget_is_tried_as_it_is(weekly_shop: Panel) -> None:
+    found = tune(weekly_shop, Sketched(), PLAN, search=Search(trials=4, seed=1, budget={"fit_s": 60.0}))
+    assert found.scores["defaults"] < 5 * found.report.scores().set_index("model")["wape"]["defaults"]
+
+
+def test_a_network_is_searched_with_one_seed() -> None:
+    assert create("gru").draft == create("gru:seeds=1")
+    assert create("gru:scaling=ensemble").draft == create("gru:scaling=ensemble")
 
 
 def test_the_windows_of_the_search_are_those_of_a_backtest_of_the_past(weekly_shop: Panel) -> None:
