@@ -22,8 +22,9 @@ from forecastkit import Panel, models
 from forecastkit.data import synthetic
 from forecastkit.errors import MissingExtraError
 from forecastkit.evaluation import latency
-from forecastkit.evaluation.latency import Load, Row, Subject
+from forecastkit.evaluation.latency import Row
 from forecastkit.evaluation.plots import Point, plot
+from forecastkit.evaluation.subjects import SCENARIOS, Load, Subject, subjects
 
 HORIZON = 28
 SERIES, DAYS = 256, 400
@@ -35,18 +36,18 @@ def measured(text: str, panel: Panel, options: argparse.Namespace) -> Iterator[R
     begun = time.perf_counter()
     fitted = fk.create(text, device=options.device).fit(panel.cut(panel.lengths - HORIZON), horizon=HORIZON)
     print(f"{text}: fitted in {time.perf_counter() - begun:.1f} s", file=sys.stderr)
-    found, refused = latency.subjects(fitted, Load(horizon=HORIZON), actual=panel)
+    found, refused = subjects(fitted, Load(horizon=HORIZON), actual=panel)
     for variant, reason in refused.items() if len(found) > 2 else ():
         print(f"{text}, {variant} left out: {reason}", file=sys.stderr)
     import_s = latency.import_seconds(fitted.recipe.name)
-    subjects = [replace(subject, model=text, import_s=import_s) for subject in found]
-    yield from in_scenarios(subjects, len(panel), options)
+    chosen = [replace(subject, model=text, import_s=import_s) for subject in found]
+    yield from in_scenarios(chosen, len(panel), options)
 
 
-def in_scenarios(subjects: Sequence[Subject], items: int, options: argparse.Namespace) -> Iterator[Row]:
-    for scenario in options.scenario or latency.SCENARIOS:
+def in_scenarios(chosen: Sequence[Subject], items: int, options: argparse.Namespace) -> Iterator[Row]:
+    for scenario in options.scenario or SCENARIOS:
         load = Load(scenario, seconds=options.seconds, horizon=HORIZON)
-        yield from latency.measure(subjects, load, items, progress)
+        yield from latency.measure(chosen, load, items, progress)
 
 
 def progress(done: int, total: int, what: str) -> None:
@@ -66,7 +67,7 @@ def drawn(rows: Sequence[Row], scenario: str, options: argparse.Namespace) -> li
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", action="append", help="repeatable; all when left out")
-    parser.add_argument("--scenario", action="append", choices=latency.SCENARIOS, help="repeatable; all when left out")
+    parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="repeatable; all when left out")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--data", metavar="FILE", help="a panel of one's own")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each row")
@@ -89,7 +90,7 @@ def main() -> None:
     except KeyboardInterrupt:
         notes.append("cut short")
     unnamed(FILE=options.data)
-    notes += drawn(rows, (options.scenario or latency.SCENARIOS)[0], options)
+    notes += drawn(rows, (options.scenario or SCENARIOS)[0], options)
     name = "latency" if options.device == "cpu" else f"latency_{options.device}"
     title = (
         f"Latency of {HORIZON} days from {len(panel)} series, {options.device}, milliseconds; p99 from 1,000 calls on"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from forecastkit.errors import ConfigError, ForecastkitError, MissingExtraError,
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
     from forecastkit.evaluation.backtesting import Run
+    from forecastkit.evaluation.conformal import Conformal
     from forecastkit.evaluation.report import Report
     from forecastkit.evaluation.splits import Plan
     from forecastkit.forecaster import Forecaster
@@ -96,7 +96,7 @@ calibrate_option = click.option(
     default=0,
     metavar="K",
     show_default=True,
-    help="Windows before those, from whose errors intervals are made (also for models without).",
+    help="Windows before those, from whose errors intervals are made (also for models without); see --conformal.",
 )
 
 keeping_options = options.packed(
@@ -157,13 +157,14 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     measuring: Measuring = packs["measuring"]
     showing: report.Showing = packs["showing"]
     _check_known(measuring.importance, entries)
+    _check_intervals(showing.conformal, plan, entries, panel)
     report.check_page(showing)
     if not keeping.output and not keeping.resume:
         records.discard(folder)  # what an interrupted run left and nobody wants to go on with
     work = _work(replace(keeping, output=str(folder)), measuring, data)
     tracking: Tracking = packs["tracking"]
     with outbox(tracking) as box:
-        found = _run(panel, entries, plan, levels, work)
+        found = report.seen(_run(panel, entries, plan, levels, work), showing)
         unexplained = unwritten = unrecorded = None
         if measuring.importance:
             unexplained = _attempted(lambda: explaining.explain(found, panel, entries, measuring.importance), folder)
@@ -175,7 +176,8 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
             unrecorded = _attempted(lambda: box.put(folder, record()), folder)
         report.show(found, showing)
         recorded = box.delivered()
-        _raise_first([error for error in (unexplained, unwritten, unrecorded) if error is not None], folder)
+        failed = [error for error in (unexplained, unwritten, unrecorded) if error is not None]
+        _raise_first(failed, folder, report.again(folder, showing))
     if recorded and not keeping.output:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -205,6 +207,15 @@ def _check_known(wanted: tuple[str, ...], entries: dict[str, Forecaster]) -> Non
     for name in wanted:
         if name != "best" and name not in entries:
             raise ConfigError(f"--importance {name!r}{closest(name, entries)} is not among: best, {', '.join(entries)}")
+
+
+def _check_intervals(how: Conformal | None, plan: Plan, entries: dict[str, Forecaster], panel: Panel) -> None:
+    """The same for how intervals are made."""
+    if how is not None:
+        from forecastkit.evaluation import segments
+        from forecastkit.evaluation.report import Report
+
+        Report.check_intervals(how, plan.calibrate, entries, segments.names(panel))
 
 
 def _work(keeping: Keeping, measuring: Measuring, data: str) -> Run:
@@ -248,11 +259,11 @@ def _attempted(step: Callable[[], None], folder: Path) -> ForecastkitError | Non
     return None
 
 
-def _raise_first(failed: list[ForecastkitError], folder: Path) -> None:
+def _raise_first(failed: list[ForecastkitError], folder: Path, again: str) -> None:
     if failed:
         for error in failed[1:]:
             console.say(f"error: {error}")
-        console.say(f"results are in {folder}; again: forecastkit report {shlex.quote(str(folder))}")
+        console.say(f"results are in {folder}; again: {again}")
         raise failed[0]
 
 
@@ -267,7 +278,7 @@ def _record(found: Report, entries: dict[str, Forecaster], page: str | None, nam
         with store_errors(own):
             shutil.copyfile(page, own)
     files = tuple(file for file in ("backtest.json", own.name) if (found.folder / file).exists())
-    return Record(name, "backtest", runs, tags, files)
+    return Record(name, "backtest", runs, tags, files, conformal=found.conformal)
 
 
 def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple[float, ...]) -> Path:

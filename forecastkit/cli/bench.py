@@ -71,6 +71,7 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
 
     from forecastkit.cli.forecast import read_after
     from forecastkit.evaluation import latency as harness
+    from forecastkit.evaluation.subjects import Load, subjects
     from forecastkit.execution import load_average, machine
     from forecastkit.models import restore
     from forecastkit.store import versions
@@ -82,8 +83,8 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     load_s = time.perf_counter() - begun
     actual = read_after(model, fitted, flags["actual"]) if flags["actual"] else None
     asked = {name: flags[name] for name in ("scenario", "batch", "seconds", "budget_ms", "price")}
-    load = harness.Load(**asked, horizon=flags["horizon"])
-    chosen, refused = harness.subjects(fitted, load, flags["variant"], flags["threads"], actual)
+    load = Load(**asked, horizon=flags["horizon"])
+    chosen, refused = subjects(fitted, load, flags["variant"], flags["threads"], actual)
     import_s = harness.import_seconds(fitted.recipe.name)
     chosen = [replace(subject, load_s=subject.load_s + load_s, import_s=import_s) for subject in chosen]
     rows: list[harness.Row] = []

@@ -14,6 +14,7 @@ from forecastkit.errors import ConfigError, closest
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
+    from forecastkit.evaluation.conformal import Conformal
     from forecastkit.forecaster import Forecaster
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -148,6 +149,18 @@ class Levels(click.ParamType):
         if not all(0 < level < 1 for level in levels):
             self.fail(f"levels lie between 0 and 1, {value!r} does not: write 0.9 for 90 %", param, ctx)
         return levels
+
+
+class Intervals(click.ParamType):
+    """How intervals are made, in the form of a model's options: group=demand_class,decay=0.9."""
+
+    name = "conformal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Conformal:
+        from forecastkit import recipes
+        from forecastkit.evaluation.conformal import Conformal
+
+        return recipes.build(Conformal, recipes.parse(f"{self.name}:{value}")[1])
 
 
 class Refit(click.ParamType):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +15,7 @@ from forecastkit.cli import console, options
 if TYPE_CHECKING:
     import pandas as pd
 
+    from forecastkit.evaluation.conformal import Conformal
     from forecastkit.evaluation.report import Report
 
 _SHOWN = (
@@ -47,6 +50,7 @@ class Showing:
     """What of a report is shown, and how."""
 
     by: tuple[str, ...]
+    conformal: Conformal | None
     html: str | None
     as_json: bool
 
@@ -59,6 +63,12 @@ showing_options = options.packed(
         multiple=True,
         metavar="NAME",
         help="Scores by step, cutoff, series, demand_class, volume_decile or _third, a static column, or a,b for both.",
+    ),
+    click.option(
+        "--conformal",
+        type=options.Intervals(),
+        metavar="TEXT",
+        help="How --calibrate makes intervals: group=demand_class,decay=0.9,rate=0.05, or by_step=false.",
     ),
     click.option("--html", metavar="FILE", help="Write the whole report as one page (extra report)."),
     options.json_option,
@@ -77,9 +87,22 @@ def command(folder: str, showing: Showing) -> None:
     """
     from forecastkit.evaluation.report import Report
 
-    found = Report.read(folder)
+    found = seen(Report.read(folder), showing)
     show(found, showing)
     write_page(found, showing)
+
+
+def seen(report: Report, showing: Showing) -> Report:
+    """The report with the intervals that were asked for."""
+    return report if showing.conformal is None else report.calibrated(showing.conformal)
+
+
+def again(folder: Path, showing: Showing) -> str:
+    """The command that shows the same numbers of the folder later."""
+    from forecastkit import recipes
+
+    how = [] if showing.conformal is None else ["--conformal", recipes.label(showing.conformal).partition(":")[2]]
+    return shlex.join(["forecastkit", "report", str(folder), *how])
 
 
 def show(report: Report, showing: Showing) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +38,7 @@ class Conformal:
     horizon, or there is a gap, a past window gives its first steps alone.
     """
 
+    name: ClassVar[str] = "conformal"  # what its text begins with, as a model's does
     by_step: bool = True
     group: str | None = None
     decay: float = 1.0

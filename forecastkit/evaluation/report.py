@@ -7,7 +7,7 @@ memory at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -68,10 +68,26 @@ class Report:
         return found
 
     def calibrated(self, how: Conformal | None = None) -> Self:
-        """The same report with intervals made another way, or as the models gave them (None); nothing runs again."""
-        if how is not None and not self._first:
-            raise ConfigError("intervals are calibrated on windows before those scored: run with calibrate=4, say")
+        """The same report with intervals made another way, or as the models gave them (None); nothing runs again.
+
+        Raises `ConfigError` for a group or model that is not there, or where there are no windows to calibrate on.
+        """
+        if how is not None:
+            segments = self.segments.columns if how.group is not None else ()
+            self.check_intervals(how, self._first, self.head["recipes"], segments)
         return replace(self, conformal=how, _made={})
+
+    @staticmethod
+    def check_intervals(how: Conformal, calibrate: int, models: Iterable[str], segments: Iterable[str]) -> None:
+        """Raise what `calibrated(how)` would for a backtest of these, ahead of long work."""
+        if not calibrate:
+            raise ConfigError(
+                "intervals are calibrated on windows before those scored: run with calibrate=4 (--calibrate 4), say"
+            )
+        if how.group is not None:
+            _known(how.group, segments, "grouped")
+        for model in how.models or ():
+            _there(model, models)
 
     @property
     def _first(self) -> int:
@@ -101,7 +117,7 @@ class Report:
         if name is None:
             return None
         segments = self.segments
-        column = segments[_known(name, segments.columns, "grouped")].astype(str)
+        column = segments[name].astype(str)
         codes = dict(zip(sorted(set(column)), range(len(column)), strict=False))
         return dict(zip(segments["series"], column.map(codes), strict=True))
 
@@ -303,8 +319,7 @@ class Report:
         within about 2.5 roots of n. Brown (1963), "Smoothing, forecasting and prediction of discrete time series".
         """
         model = model or str(self.leaderboard()["model"].iloc[0])
-        if model not in self.models:
-            raise ConfigError(f"no model {model!r} in this backtest{closest(model, self.models)}: {self.models}")
+        _there(model, self.models)
         total = replace(self, head=self.head | {"recipes": {model: ""}}).sums(["series"])
         found = scores.ratios(total).assign(tracking=total["signed"] * total["rows"] / total["absolute_mean"])
         found = found.sort_values(_known(by, found.columns, "sorted"), ascending=False).head(count or len(found))
@@ -371,6 +386,7 @@ class Report:
             "data": self.head["data"],
             "plan": plan | {"align": self.head["plan"]["align"], "cutoffs": self.head["cutoffs"]},
             "levels": self.head["levels"],
+            "intervals": None if self.conformal is None else asdict(self.conformal),
             "baseline": self.head["baseline"],
             "leaderboard": [{k: plain(v) for k, v in row.items()} for row in self.leaderboard().to_dict("records")],
             "left_out": self.head["left_out"],
@@ -403,6 +419,11 @@ def _known(name: str, known: Iterable[str], what: str) -> str:
     if name not in known:
         raise ConfigError(f"scores can't be {what} by {name!r}{closest(name, known)}: {', '.join(known)}")
     return name
+
+
+def _there(model: str, models: Iterable[str]) -> None:
+    if model not in models:
+        raise ConfigError(f"no model {model!r} in this backtest{closest(model, models)}: {', '.join(models)}")
 
 
 def _with(table: pa.Table, traits: pd.DataFrame) -> pa.Table:

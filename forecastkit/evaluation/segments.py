@@ -13,7 +13,13 @@ from forecastkit.evaluation.splits import Window
 
 CLASSES = ("smooth", "erratic", "intermittent", "lumpy", "none")
 THIRD, THIRDS = "volume_third", ("low", "middle", "high")
+_OWN = ("series", "demand_class", "volume_decile", THIRD)
 _INTERVAL, _VARIATION = 1.32, 0.49
+
+
+def names(panel: Panel) -> tuple[str, ...]:
+    """The columns that `describe` gives."""
+    return (*_OWN, *(name for name in panel.static.names if name not in _OWN))
 
 
 def describe(panel: Panel, cuts: Sequence[Window]) -> pa.Table:
@@ -27,14 +33,15 @@ def describe(panel: Panel, cuts: Sequence[Window]) -> pa.Table:
         seen[cut.series] = cut.lengths
     past = panel.bare().cut(seen)
     volume = _mean(past)
-    own = {
-        "series": list(panel.ids),
-        "demand_class": [CLASSES[k] for k in demand_classes(past)],
-        "volume_decile": pa.array(parts(volume, 10), pa.int8()),
-        THIRD: [THIRDS[k - 1] for k in parts(volume, len(THIRDS))],
-    }
-    static = {name: _column(panel, name) for name in panel.static.names if name not in own}
-    return pa.table(own | static)
+    own = (
+        list(panel.ids),
+        [CLASSES[k] for k in demand_classes(past)],
+        pa.array(parts(volume, 10), pa.int8()),
+        [THIRDS[k - 1] for k in parts(volume, len(THIRDS))],
+    )
+    columns = names(panel)
+    static = [_column(panel, name) for name in columns[len(own) :]]
+    return pa.table(dict(zip(columns, (*own, *static), strict=True)))
 
 
 def demand_classes(panel: Panel) -> Ints:

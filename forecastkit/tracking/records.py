@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from forecastkit import recipes
 from forecastkit.data.io import write_atomic
-from forecastkit.errors import StoreError
+from forecastkit.errors import ConfigError, StoreError
+from forecastkit.evaluation.conformal import Conformal
 from forecastkit.store import store_errors
 
 _FILE = "tracking.json"
@@ -48,7 +50,10 @@ class Challenger:
 
 @dataclass(frozen=True)
 class Record:
-    """What is to be sent: a parent run of `kind` with one run below it for each entry."""
+    """What is to be sent: a parent run of `kind` with one run below it for each entry.
+
+    conformal: how intervals of its reports are made where they aren't those of `Report.read`.
+    """
 
     experiment: str
     kind: str
@@ -56,6 +61,7 @@ class Record:
     tags: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     challenger: Challenger | None = None
+    conformal: Conformal | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def write(self, folder: Path) -> None:
@@ -73,8 +79,11 @@ class Record:
             entries = tuple(Entry(**e | {"files": tuple(e["files"])}) for e in content["entries"])
             challenger = Challenger(**content["challenger"]) if content["challenger"] else None
             files = tuple(content["files"])
-            return cls(**content | {"entries": entries, "challenger": challenger, "files": files})
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            how = content.get("conformal")
+            conformal = None if how is None else recipes.build(Conformal, how)
+            own = {"entries": entries, "challenger": challenger, "files": files, "conformal": conformal}
+            return cls(**content | own)
+        except (json.JSONDecodeError, KeyError, TypeError, ConfigError) as error:
             raise StoreError(f"{folder / _FILE}: damaged ({error})") from error
 
 

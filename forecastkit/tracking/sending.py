@@ -59,7 +59,7 @@ def send(folder: Path, place: Place) -> Sent:
         common = {_ID: record.id, "forecastkit.kind": record.kind, **record.tags}
         named = f"{record.kind} {record.tags.get('forecastkit.data', '')}".strip()
         parent = _run(place, experiment, named, common)
-        figures = {name: Figures.of(Report.read(folder / name)) for name in {e.report for e in record.entries}}
+        figures = {name: Figures.of(_report(folder / name, record)) for name in {e.report for e in record.entries}}
         below = {**common, "mlflow.parentRunId": parent}
         runs = [_send_entry(place, _run_of(place, experiment, entry, figures[entry.report], below), folder, entry,
                             figures[entry.report]) for entry in record.entries]  # fmt: skip
@@ -72,6 +72,12 @@ def send(folder: Path, place: Place) -> Sent:
         for run in (*runs, parent):
             place.client.set_terminated(run)
     return Sent(parent, version)
+
+
+def _report(folder: Path, record: Record) -> Report:
+    """The report as the command that made the record showed it."""
+    found = Report.read(folder)
+    return found if record.conformal is None else found.calibrated(record.conformal)
 
 
 def _forget(place: Place, experiment: str, record: Record) -> None:

@@ -9,6 +9,7 @@ import shlex
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,8 @@ import pytest
 
 from forecastkit.cli import COMMANDS, root
 from forecastkit.errors import StoreError
+from forecastkit.evaluation.conformal import Conformal
+from forecastkit.evaluation.report import Report
 
 Command = Callable[..., "object"]
 SMALL = ("--horizon", "7", "-m", "naive", "-m", "seasonal_naive")
@@ -459,6 +462,88 @@ def test_scores_by_group_and_a_page_are_had_from_a_kept_run_without_running_agai
     done = command("report", "run", "--html", "page.html")
     assert (done.code, "page.html" in done.err) == (0, True)
     assert f"forecastkit backtest {demand}" in Path("page.html").read_text("utf-8")
+
+
+CALIBRATED = (*SMALL, "--windows", "2", "--calibrate", "3")
+HOW = "group=demand_class,decay=0.3,by_step=false"
+
+
+def test_intervals_are_made_as_asked_in_a_backtest_and_in_a_look_at_it_later(command, demand: Path) -> None:
+    asked = ("--conformal", HOW, "--by", "step", "--json")
+    first = json.loads(command("backtest", demand, *CALIBRATED, "-o", "run", *asked).out)
+    plain = json.loads(command("report", "run", "--by", "step", "--json").out)
+    again = json.loads(command("report", "run", *asked).out)
+    how = Conformal(group="demand_class", decay=0.3, by_step=False)
+    wanted = Report.read("run").calibrated(how)
+    assert [row["wql"] for row in first["leaderboard"]] == wanted.leaderboard()["wql"].tolist()
+    assert [row["width"] for row in first["by"]["step"]] == wanted.scores(["model", "step"])["width"].tolist()
+    assert (first["leaderboard"], first["by"]) == (again["leaderboard"], again["by"])
+    assert first["by"]["step"] != plain["by"]["step"]
+    assert first["intervals"] == again["intervals"] == asdict(how)
+    assert plain["intervals"] == asdict(Conformal())
+
+
+def test_a_page_is_of_the_intervals_that_were_asked_for(command, demand: Path) -> None:
+    pytest.importorskip("matplotlib")
+    asked = ("--conformal", "rate=0.05")
+    assert command("backtest", demand, *CALIBRATED, "-o", "run", *asked, "--html", "page.html").code == 0
+    assert "rate=0.05" in Path("page.html").read_text("utf-8")
+    assert command("report", "run", "--conformal", "rate=0.2", "--html", "page.html").code == 0
+    assert "rate=0.2" in Path("page.html").read_text("utf-8")
+
+
+def test_how_intervals_are_made_may_stand_in_a_file(command, demand: Path) -> None:
+    Path("flags.toml").write_text(f'horizon = 7\nmodel = "naive"\ncalibrate = 2\nconformal = "{HOW}"')
+    done = command("backtest", demand, "--config", "flags.toml", "-o", "run", "--json")
+    assert json.loads(done.out)["intervals"]["group"] == "demand_class"
+    assert json.loads(command("report", "run", "--config", "flags.toml", "--json").out)["intervals"]["decay"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("grup=demand_class", "conformal has no option 'grup', did you mean 'group'?"),
+        ("group=demand_clas", "can't be grouped by 'demand_clas', did you mean 'demand_class'?"),
+        ("models=nave", "no model 'nave' in this backtest, did you mean 'naive'?"),
+        ("decay=2", "decay is above 0 and at most 1"),
+        ("decay=much", "decay takes a number, not 'much'"),
+        ("decay", "write it as name=value"),
+    ],
+)
+def test_intervals_that_can_not_be_made_are_refused_before_anything_runs(
+    command, demand: Path, how: str, words: str
+) -> None:
+    done = command("backtest", demand, *CALIBRATED, "--conformal", how, "-o", "run")
+    assert (done.code, done.out, Path("run").exists()) == (2, "", False)
+    assert words in done.err
+    assert command("backtest", demand, *CALIBRATED, "-o", "run").code == 0
+    done = command("report", "run", "--conformal", how)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+
+
+def test_intervals_of_a_backtest_without_windows_to_calibrate_on_are_refused(command, demand: Path) -> None:
+    done = command("backtest", demand, *SMALL, "--conformal", "decay=0.9", "-o", "run")
+    assert (done.code, "--calibrate 4" in done.err, Path("run").exists()) == (2, True, False)
+    assert command("backtest", demand, *SMALL, "-o", "run").code == 0
+    done = command("report", "run", "--conformal", "decay=0.9")
+    assert (done.code, "--calibrate 4" in done.err) == (2, True)
+
+
+def test_the_line_that_shows_results_again_asks_for_the_same_intervals(
+    command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr("forecastkit.evaluation.report.Report.to_html", full)
+    asked = ("-o", "run", "--html", "page.html", "--conformal", "decay=0.9,models=('naive','seasonal_naive')", "--json")
+    done = command("backtest", demand, *CALIBRATED, *asked)
+    assert done.code == 6
+    (line,) = re.findall("again: forecastkit (.*)", done.err)
+    assert json.loads(command(*shlex.split(line), "--json").out)["intervals"] == json.loads(done.out)["intervals"]
 
 
 def test_backtest_tells_what_inputs_are_worth_and_how_fast_a_call_is_answered(command, demand: Path) -> None:

@@ -65,6 +65,21 @@ def test_a_backtest_is_recorded_with_its_command(command, home: Path, demand: Pa
     assert list(Path(".forecastkit").glob("backtests/*")) == []
 
 
+def test_a_backtest_is_recorded_with_the_intervals_that_were_asked_for(command, home: Path, demand: Path) -> None:
+    plan = ("-m", "naive", "--horizon", "7", "--windows", "2", "--calibrate", "3", "-o", "run")
+    done = command("backtest", demand, *plan, "--conformal", "by_step=false,decay=0.3", "--track", "shop", "--json")
+    (row,) = json.loads(done.out)["leaderboard"]
+    found = client(home).search_runs([client(home).get_experiment_by_name("shop").experiment_id])
+    (run,) = [run for run in found if run.info.run_name == "naive"]
+    assert run.data.metrics["wql"] == row["wql"]
+    assert row["wql"] != json.loads(command("report", "run", "--json").out)["leaderboard"][0]["wql"]
+    sent = command("registry", "push", "run").out.strip()
+    (pushed,) = client(home).search_runs(
+        [client(home).get_experiment_by_name("shop").experiment_id], f"tags.`mlflow.parentRunId` = '{sent}'"
+    )
+    assert pushed.data.metrics["wql"] == row["wql"]
+
+
 def test_the_command_itself_never_imports_mlflow(home: Path, demand: Path) -> None:
     code = f"import sys; from forecastkit.cli import run; done = run(['backtest', {str(demand)!r}, '-m', 'naive', "
     code += "'--horizon', '7', '--track', 'shop', '--html', 'page.html']); print(done, 'mlflow' in sys.modules)"

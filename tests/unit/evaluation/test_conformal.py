@@ -215,6 +215,13 @@ def test_without_windows_to_calibrate_on_it_says_what_to_do() -> None:
         Conformal(decay=0)
 
 
+def test_a_group_or_a_model_that_is_not_there_is_refused_at_once(report: Report) -> None:
+    with pytest.raises(ConfigError, match="grouped by 'shp', did you mean 'shop'"):
+        report.calibrated(Conformal(group="shp"))
+    with pytest.raises(ConfigError, match="no model 'silnt' in this backtest, did you mean 'silent'"):
+        report.calibrated(Conformal(models=("flat", "silnt")))
+
+
 def test_reliability_says_where_levels_lie(report: Report) -> None:
     table = report.reliability()
     flat = table[table["model"] == "flat"].set_index("level")

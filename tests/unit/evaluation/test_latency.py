@@ -14,7 +14,8 @@ from forecastkit import create, execution
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError
 from forecastkit.evaluation import latency
-from forecastkit.evaluation.latency import Load, Row, Subject, measure, select_variant, subjects
+from forecastkit.evaluation.latency import Row, measure, select_variant
+from forecastkit.evaluation.subjects import Load, Subject, subjects
 
 
 def panel(series=3, days=60):

@@ -9,7 +9,7 @@ import pytest
 import forecastkit as fk
 from forecastkit import Panel
 from forecastkit.errors import ConfigError
-from forecastkit.evaluation.segments import CLASSES, demand_classes, parts
+from forecastkit.evaluation.segments import CLASSES, demand_classes, names, parts
 
 DAYS = pd.date_range("2024-01-01", periods=40)
 SHAPES = {
@@ -40,6 +40,11 @@ def test_deciles_are_of_equal_size_and_ten_is_the_largest() -> None:
     found = parts(np.arange(50.0)[::-1], 10)
     assert np.bincount(found)[1:].tolist() == [5] * 10
     assert found[0] == 10
+
+
+def test_the_names_of_segments_are_known_before_anything_runs(panel: Panel) -> None:
+    report = fk.backtest(panel, ["naive"], horizon=5)
+    assert names(panel) == tuple(report.segments.columns)
 
 
 def test_scores_by_segment_add_up_to_those_of_all(panel: Panel) -> None:
