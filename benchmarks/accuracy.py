@@ -3,7 +3,7 @@
 python benchmarks/accuracy.py PANEL [PANEL...] [--rivals PYTHON] [-m MODEL] [--device cpu|cuda] [--data FOLDER]
 
 PYTHON (or the variable FORECASTKIT_RIVALS) is that of a virtual environment with statsforecast in it. -m adds models to
-those of the panel, gru:hidden=128 for instance, and --rival one of statsforecast, AutoARIMA for instance. With --folder
+those of the panel, gru:hidden=128 for instance, and --rival one of statsforecast, MSTL for instance. With --folder
 the backtests are kept there, and what was computed before an interruption is not computed again. With --quick 20 series
 are taken, and nothing is written.
 """
@@ -77,7 +77,7 @@ WORKS = {
         7,
         4,
         ("gru", "lstm", "boosted", "sarima", "auto_arima", "seasonal_naive", "window_average", "theta"),
-        rivals=("AutoETS", "DynamicOptimizedTheta"),
+        rivals=("AutoARIMA", "AutoETS", "DynamicOptimizedTheta"),
         notes=("the networks are to have the best MASE and wql of all",),
     ),
     "grocery_events": Work(
@@ -196,8 +196,8 @@ def run(name: str, options: argparse.Namespace, worker: Worker | None) -> None:
 
 
 READING = (
-    "statsforecast: seconds are those of its own process, and its median is its mean; --rival AutoARIMA adds its "
-    "search, two seconds a series and window (arima_speed has it beside our auto_arima on other panels)"
+    "statsforecast: seconds are those of its own process, and its median is its mean; AutoARIMA's search takes two "
+    "seconds a series and window"
 )
 
 

@@ -11,6 +11,7 @@ from forecastkit.nn.plan import Block
 
 _STATIC = 8  # widest embedding of a category
 _STEPS = 6  # of the solution of a window's own regression; one a feature is exact, and more change nothing to be seen
+_APART = 3.0  # spreads that a period may lie away in that regression, so that one wild week does not decide
 _STRENGTH = -1.5  # logarithm of what the regression is held back by at first, in variances of a standardised covariate
 
 
@@ -134,7 +135,7 @@ class Response(nn.Module):
         count = here.sum(1, keepdim=True).clamp(min=1.0)  # [B, 1]
         usual = masked_mean_columns(known, seen)
         apart = (known - usual) * here[..., None]
-        left = (left - (left * here).sum(1, keepdim=True) / count) * here
+        left = ((left - (left * here).sum(1, keepdim=True) / count) * here).clamp(-_APART, _APART)
         with torch.autocast(known.device.type, enabled=False):
             against = (left[:, None] @ apart)[:, 0] / count  # [B, F]
             alike = apart.transpose(1, 2) @ apart / count[..., None]  # [B, F, F]

@@ -35,6 +35,7 @@ SERVED = (0.1, 0.5, 0.9)  # levels that it gives
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
+_CLEARLY = 1.02  # times the loss of the linear scale that the logarithm may have: effects of covariates mostly multiply
 _CHUNK = 1024  # series forecast at once
 _CHUNK_OF_PATHS = 64
 _BUILDING = Lock()  # torch draws first weights from the one global generator of the process
@@ -299,12 +300,12 @@ class RecurrentForecaster(Forecaster):
                 yield network
 
     def _tried(self, train: Panel, plan: Plan) -> tuple[bool, dict[bool, int]]:
-        """Whether the newest windows are forecast better on a log scale, and when either scale was best."""
+        """Whether the newest windows are forecast about as well on a log scale, and when either scale was best."""
         options, found = replace(self.training, refit=False), {}
         for log in (True, False):
             own = replace(plan, log=log)
             found[log] = _train(self._fresh(own, train, 0), lay_out(train, own, plan.horizon), options, self.seed)
-        return found[True].loss <= found[False].loss, {log: best.steps for log, best in found.items()}
+        return found[True].loss <= _CLEARLY * found[False].loss, {log: best.steps for log, best in found.items()}
 
     def _fresh(self, plan: Plan, train: Panel, i: int) -> Network:
         """The i-th network before it is trained."""
