@@ -195,10 +195,7 @@ def run(name: str, options: argparse.Namespace, worker: Worker | None) -> None:
     finish(f"accuracy_{name}{device}", work.title, found, [*notes, *reading(found, models)], options.quick)
 
 
-READING = (
-    "statsforecast: seconds are those of its own process, and its median is its mean; AutoARIMA's search takes two "
-    "seconds a series and window"
-)
+READING = "statsforecast: seconds are those of its own process, and its median is its mean"
 
 
 def entries(work: Work, options: argparse.Namespace, worker: Worker | None) -> dict[str, Forecaster]:

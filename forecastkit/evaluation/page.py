@@ -238,11 +238,10 @@ def _intervals(page: _Page) -> Section:
     scores = page.scores("model").set_index("model")
     columns = ["model", "coverage", "width", "WIS", "CRPS"]
     rows = [[name, *(_number(scores.loc[name, k]) for k in ("coverage", "width", "wis", "crps"))] for name in models]
-    how = (
-        "calibrated on windows before the scored ones"
-        if page.report.conformal is not None
-        else "as the models give them"
-    )
+    conformal = page.report.conformal
+    how = "as the models give them" if conformal is None else "calibrated on windows before the scored ones"
+    if conformal is not None and conformal.models is not None:
+        how += f" for {', '.join(conformal.models)} alone"
     caption = f"The interval from {levels[0]:g} to {levels[-1]:g} promises {levels[-1] - levels[0]:.0%}"
     words = (
         f"Intervals are {how}. A level is right where its mark, or the bar through it, touches the dashed line; there "

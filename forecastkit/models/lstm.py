@@ -33,10 +33,10 @@ class LSTM(RecurrentForecaster):
     season: periods in a season; None takes the panel's.
     scaling: linear scales each window by its spread; log squeezes it first, for demand whose promotions multiply;
         ensemble lets the networks take turns; auto is linear, or, where covariates are known ahead and demand is never
-        negative, the scale on which the newest windows are forecast better.
+        negative, the logarithm, unless the newest windows are forecast clearly better without.
     training: steps, batch, learning rate, early stopping and precision, see `Training`.
     seeds: networks that are trained, each from first weights of its own; their forecasts are averaged. One
-        alone takes a third of the time, in training and in a forecast.
+        alone takes a third of the time of a forecast, and about half of a training.
     seed: of the first weights and of the windows that are drawn, counted up from one network to the next.
     device: auto (CUDA where there is one, else the CPU), cpu, cuda or mps.
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from forecastkit.nn.plan import Block
 
 _STATIC = 8  # widest embedding of a category
-_STEPS = 6  # of the solution of a window's own regression; one a feature is exact, and more change nothing to be seen
-_APART = 3.0  # spreads that a period may lie away in that regression, so that one wild week does not decide
-_STRENGTH = -1.5  # logarithm of what the regression is held back by at first, in variances of a standardised covariate
+_STEPS = 6  # of the solution of a window's own regression, which up to so many features is exact
+_FARTHEST = 3.0  # spreads that a period may lie away in that regression, so that one wild week does not decide
+_NOTHING = 1e-12  # so that what is solved already divides by something
+_STRENGTH = -1.5  # logarithm of what a slope is held back by at first, in variances of its covariate
 
 
 def product(values: Tensor, weights: Tensor) -> Tensor:
@@ -43,6 +44,13 @@ class Expand(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.block = block
+
+    def variances(self) -> list[float]:
+        """About that of each feature: numbers are standardised, and a code is one of so many; F of them."""
+        found = []
+        for size, within in zip(self.block.sizes, self.block.within, strict=True):
+            found += [(1 - 1 / size) / size if size > 1 else 1.0] * size if size else [1.0] * (1 + (within > 0))
+        return found
 
     def forward(self, values: Tensor, usual: Tensor) -> Tensor:
         """`usual` [B, ..., K] is each column's mean in the window."""
@@ -102,12 +110,12 @@ class Response(nn.Module):
     is how much of it is believed. Nothing is added at first.
     """
 
-    def __init__(self, known: int, static: int, hidden: int = 16) -> None:
+    def __init__(self, variances: list[float], static: int, hidden: int = 16) -> None:
         super().__init__()
-        self.from_known = nn.Linear(known, hidden)
+        self.from_known = nn.Linear(len(variances), hidden)
         self.from_static = nn.Linear(static, hidden, bias=False) if static else None
         self.out = nn.Linear(hidden, 1, bias=False)
-        self.strength = nn.Parameter(torch.full((known,), _STRENGTH))
+        self.strength = nn.Parameter(_STRENGTH + torch.tensor(variances).log())
         self.trust = nn.Parameter(torch.zeros(1))
         nn.init.zeros_(self.out.weight)
 
@@ -130,16 +138,17 @@ class Response(nn.Module):
         return self.out(torch.tanh(inner))[..., 0].float()
 
     def _regression(self, left: Tensor, seen: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Slopes [B, F] of what is left [B, L] on the covariates [B, L, F] around their usual values [B, 1, F]."""
+        """Slopes [B, 1, F] of what is left [B, L] on the covariates [B, L, F] around their usual values [B, 1, F]."""
         here = seen.float()
         count = here.sum(1, keepdim=True).clamp(min=1.0)  # [B, 1]
         usual = masked_mean_columns(known, seen)
         apart = (known - usual) * here[..., None]
-        left = ((left - (left * here).sum(1, keepdim=True) / count) * here).clamp(-_APART, _APART)
-        with torch.autocast(known.device.type, enabled=False):
-            against = (left[:, None] @ apart)[:, 0] / count  # [B, F]
-            alike = apart.transpose(1, 2) @ apart / count[..., None]  # [B, F, F]
-            return solved(alike + torch.diag(self.strength.exp()), against), usual
+        left = ((left - (left * here).sum(1, keepdim=True) / count) * here).clamp(-_FARTHEST, _FARTHEST)
+        against = product(apart.transpose(1, 2), left[..., None]) / count[..., None]  # [B, F, 1]
+        alike = product(apart.transpose(1, 2), apart) / count[..., None]  # [B, F, F]
+        # The fewer periods were seen, the less they say.
+        back = torch.diag(self.strength.exp()) * (left.shape[1] / count)[..., None]
+        return solved(alike + back, against).transpose(1, 2), usual
 
 
 def _at(known: Tensor, slopes: Tensor, usual: Tensor) -> Tensor:
@@ -149,16 +158,16 @@ def _at(known: Tensor, slopes: Tensor, usual: Tensor) -> Tensor:
 
 
 def solved(matrix: Tensor, right: Tensor) -> Tensor:
-    """x [B, F] of `matrix @ x = right`, symmetric and positive, by conjugate gradients.
+    """x [B, F, 1] of `matrix @ x = right`, symmetric and positive, by a few steps of conjugate gradients.
 
     As a handful of products it can be a part of any compiled graph. Golub and Van Loan, Matrix Computations, 11.3.
     """
     found, left, way = torch.zeros_like(right), right, right
-    size = left.square().sum(-1, keepdim=True)
-    for _ in range(min(_STEPS, right.shape[-1])):
-        pushed = (matrix @ way[..., None])[..., 0]
-        step = size / (way * pushed).sum(-1, keepdim=True).clamp(min=1e-9)
+    size = left.square().sum(1, keepdim=True)
+    for _ in range(min(_STEPS, right.shape[1])):
+        pushed = product(matrix, way)
+        step = size / ((way * pushed).sum(1, keepdim=True) + _NOTHING)
         found, left = found + step * way, left - step * pushed
-        before, size = size, left.square().sum(-1, keepdim=True)
-        way = left + size / before.clamp(min=1e-9) * way
+        before, size = size, left.square().sum(1, keepdim=True)
+        way = left + size / (before + _NOTHING) * way
     return found

@@ -35,7 +35,7 @@ SERVED = (0.1, 0.5, 0.9)  # levels that it gives
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
-_CLEARLY = 1.02  # times the loss of the linear scale that the logarithm may have: effects of covariates mostly multiply
+_MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply
 _CHUNK = 1024  # series forecast at once
 _CHUNK_OF_PATHS = 64
 _BUILDING = Lock()  # torch draws first weights from the one global generator of the process
@@ -115,7 +115,9 @@ class RecurrentFitted(Fitted):
             try:
                 network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in own.items()})
             except RuntimeError as error:  # names or shapes of weights
-                raise StoreError(f"the weights are not of this network: {error}") from error
+                raise StoreError(
+                    f"the weights are not of this version's network, fit the model again: {error}"
+                ) from error
             networks.append(network.to(device))
         return cls(networks=tuple(networks), **common)
 
@@ -305,7 +307,8 @@ class RecurrentForecaster(Forecaster):
         for log in (True, False):
             own = replace(plan, log=log)
             found[log] = _train(self._fresh(own, train, 0), lay_out(train, own, plan.horizon), options, self.seed)
-        return found[True].loss <= _CLEARLY * found[False].loss, {log: best.steps for log, best in found.items()}
+        best = found[False].loss  # below zero where it is a likelihood
+        return found[True].loss - best <= _MAY_LOSE * abs(best), {log: best.steps for log, best in found.items()}
 
     def _fresh(self, plan: Plan, train: Panel, i: int) -> Network:
         """The i-th network before it is trained."""

@@ -17,7 +17,7 @@ from forecastkit import baseline
 from forecastkit.data.calendar import Frequency
 from forecastkit.data.panel import Floats, Ints, Panel, ranges
 from forecastkit.features.dates import FIELDS, varying
-from forecastkit.nn.plan import Plan
+from forecastkit.nn.plan import Block, Plan
 
 _YEARLY = ("day_of_year", "week", "month", "quarter")  # fields that come back once a year
 _PERIODS = {"minute": 60.0, "day_of_month": 31.0, "day_of_year": 366.0, "week": 53.0, "month": 12.0, "quarter": 4.0}
@@ -71,7 +71,7 @@ def lay_out(panel: Panel, plan: Plan, ahead: int, future: Floats | None = None) 
     seen = ~np.isnan(demand)
     y = np.where(seen, (demand - shift[place.owner]) / units[place.owner], 0.0)
     prior = means(y, seen, panel.offsets)
-    known = place.lay(plan.known.standardised(panel.known_filled)) if plan.known.sizes else place.nothing()
+    known = place.covariates(plan.known, panel.known_filled)
     if future is not None and plan.known.sizes:
         known[:, end:] = plan.known.standardised(future)
     first = int(panel.starts.min())
@@ -80,7 +80,7 @@ def lay_out(panel: Panel, plan: Plan, ahead: int, future: Floats | None = None) 
         y=place.lay(y.astype(np.float32)),
         seen=place.lay(seen),
         known=known,
-        past=place.lay(plan.past.standardised(panel.past_filled)) if plan.past.sizes else place.nothing(),
+        past=place.covariates(plan.past, panel.past_filled),
         static=_static(panel, plan),
         calendar=calendar.copy(),  # torch wants arrays that it may write to
         origin=panel.ends + 1 - end - first,
@@ -105,13 +105,17 @@ class _Place:
     column: Ints  # [R]
     shape: tuple[int, int]  # N, W
 
-    def lay(self, rows: NDArray[Any]) -> NDArray[Any]:
-        out = np.zeros((*self.shape, *rows.shape[1:]), rows.dtype)
+    def lay(self, rows: NDArray[Any], outside: Any = 0) -> NDArray[Any]:
+        """`rows` [R, ...] in their places, and `outside` before a series begins and ahead; [N, W, ...]."""
+        out = np.full((*self.shape, *rows.shape[1:]), outside, rows.dtype)
         out[self.owner, self.column] = rows
         return out
 
-    def nothing(self) -> Float32s:
-        return np.zeros((*self.shape, 0), np.float32)
+    def covariates(self, block: Block, rows: Floats) -> Float32s:
+        """Columns [R, K] standardised, where there is nothing like a missing value; [N, W, K]."""
+        if not block.sizes:
+            return np.zeros((*self.shape, 0), np.float32)
+        return self.lay(block.standardised(rows), block.standardised(np.full(len(block.sizes), np.nan)))
 
 
 def placed(rows: Floats, lengths: Ints, width: int) -> Floats:

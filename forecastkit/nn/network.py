@@ -98,7 +98,7 @@ class Network(nn.Module):
         self.from_step = nn.Linear(bases + len(plan.lags) + known + bool(known) + calendar, hidden, bias=False)
         self.deepen = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, self.own + bases)
-        self.response = Response(known, self.embed.width) if known else None
+        self.response = Response(self.expand_known.variances(), self.embed.width) if known else None
         for name, constant in (("averages", _averages(plan)), ("bases", _bases(plan)), ("from_gaps", _from_gaps())):
             self.register_buffer(name, constant, persistent=False)
         self._start_at_the_bases(bases)
@@ -176,7 +176,7 @@ class Network(nn.Module):
         spread = scale.spread.clamp(min=1e-6)
         z = apart / spread
         if self.response is None:
-            return self._with_lags(self._means(z, batch.seen, steps), batch, scale, None), known[:, span:], z
+            return self._with_lags(self._means(z, batch.seen, steps), batch, scale, None), known[:, span:, :0], z
         usual = masked_mean_columns(batch.known[:, :span], batch.seen)[:, None]
         worth = self.response(z, batch.seen, known, static, self.expand_known(batch.known_lags, usual))
         means = self._means(torch.where(batch.seen, z - worth.history, 0.0), batch.seen, steps)

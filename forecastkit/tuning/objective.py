@@ -50,9 +50,9 @@ class Objective:
         """The score of a trial of Optuna's, which is told of every window; given up when it is surely no winner."""
         recipe = self.space.recipe(trial)
         trial.set_user_attr("recipe", recipes.label(recipe))
-        scores, costs = {}, []
+        tried, scores, costs = self.tried(recipe), {}, []
         for k in self.order:
-            scores[k], cost = self.window(recipe, k)
+            scores[k], cost = self.window(tried, k)
             costs.append(cost)
             if not np.isfinite(scores[k]):
                 break
@@ -63,13 +63,20 @@ class Objective:
         # The mean of what was seen instead of "pruned": the sampler learns from it.
         return float(np.mean(list(scores.values())))
 
+    def tried(self, recipe: Forecaster) -> Forecaster:
+        """What is tried of a recipe: a draft, but itself where there is a budget for it."""
+        return recipe if self.budget else recipe.draft
+
+    def score(self, recipe: Forecaster) -> float:
+        """Of the recipe itself on all windows."""
+        return float(np.mean([self.window(recipe, k)[0] for k in self.order]))
+
     def window(self, recipe: Forecaster, index: int) -> tuple[float, dict[str, float]]:
-        """Score and costs in one window; what has a budget is tried as it is, as a draft is cheaper."""
-        tried = recipe if self.budget else recipe.draft
+        """Score and costs in one window."""
         cut = self._cut(index)
         reach = np.minimum(cut.lengths + self.plan.gap + self.plan.horizon, self.panel.lengths[cut.series])
         seen = self.panel.until(cut.series, reach)
-        report = backtest(seen, {"tuned": tried}, replace(self.plan, windows=1), run=Run(name="search"))
+        report = backtest(seen, {"tuned": recipe}, replace(self.plan, windows=1), run=Run(name="search"))
         row = report.scores().iloc[0]
         # Where a model fails the baseline stands in: one that failed everywhere would be scored as that.
         failed = len(report.failures) >= row["cells"]

@@ -62,9 +62,9 @@ class Search:
 class Tuned:
     """What a search found.
 
-    recipe: the best on the windows of the search, which may be the defaults · scores: of both there, of their drafts
-    where there is no budget (`Forecaster.draft`) · gain: on the untouched windows · report: the backtest of both on
-    those · trials: every one that was finished.
+    recipe: the best on the windows of the search, which may be the defaults · scores: of both there · gain: on the
+    untouched windows · report: the backtest of both on those · trials: every one that was finished, with the score of
+    its draft where there is no budget (`Forecaster.draft`).
     """
 
     base: Forecaster
@@ -192,12 +192,13 @@ def _outcome(study: Study, objective: Objective, panel: Panel, untouched: Plan) 
     kept = [trial for trial in done if studies.feasible(trial) and np.isfinite(trial.value or 0.0)]
     base, plain = objective.space.base, _of_defaults(done, objective)
     recipe, score = _winner(kept, objective) if kept else (base, plain)
+    recipe, scores = _judged(recipe, {DEFAULTS: plain, TUNED: score}, objective)
     report = backtest(panel, {DEFAULTS: base, TUNED: recipe}, untouched, run=Run(name="untouched windows"))
     return Tuned(
         base=base,
         recipe=recipe,
         by=objective.by,
-        scores={DEFAULTS: plain, TUNED: score},
+        scores=scores,
         gain=gain(report, objective.by, DEFAULTS, TUNED),
         report=report,
         trials=tuple(_row(trial) for trial in done),
@@ -205,12 +206,24 @@ def _outcome(study: Study, objective: Objective, panel: Panel, untouched: Plan) 
     )
 
 
+def _judged(recipe: Forecaster, scores: dict[str, float], objective: Objective) -> tuple[Forecaster, dict[str, float]]:
+    """The winner with the scores of whole recipes; where it is better as a draft alone the defaults stay."""
+    base = objective.space.base
+    if objective.tried(base) == base:
+        return recipe, scores
+    plain = objective.score(base)
+    score = plain if recipe == base else objective.score(recipe)
+    if score > plain:
+        recipe, score = base, plain
+    return recipe, {DEFAULTS: plain, TUNED: score}
+
+
 def _of_defaults(done: list[FrozenTrial], objective: Objective) -> float:
     """The defaults' score, measured here where the process that tried them was lost and time is up."""
     for trial in done:
         if trial.user_attrs[studies.SLOT] == 0:
             return _whole(trial, objective)
-    return float(np.mean([objective.window(objective.space.base, k)[0] for k in objective.order]))
+    return objective.score(objective.tried(objective.space.base))
 
 
 def _winner(candidates: list[FrozenTrial], objective: Objective) -> tuple[Forecaster, float]:
@@ -231,7 +244,8 @@ def _whole(trial: FrozenTrial, objective: Objective) -> float:
     value = float(trial.value or 0.0)
     if not missing or not np.isfinite(value):
         return value
-    rest = [objective.window(objective.space.recipe(trial), k)[0] for k in missing]
+    tried = objective.tried(objective.space.recipe(trial))
+    rest = [objective.window(tried, k)[0] for k in missing]
     return float(np.mean([*trial.intermediate_values.values(), *rest]))
 
 

@@ -13,8 +13,11 @@ from forecastkit.data.panel import Panel
 from forecastkit.models import restore
 from forecastkit.models.gru import GRU
 from forecastkit.models.lstm import LSTM
-from forecastkit.nn.covariates import solved
+from forecastkit.nn import forecaster
+from forecastkit.nn.covariates import Expand, Response, solved
 from forecastkit.nn.options import Training
+from forecastkit.nn.plan import Block
+from forecastkit.nn.training import Best
 
 H = 7
 QUICK = Training(steps=30, batch=32, checks=2, refit=False)
@@ -98,11 +101,53 @@ def test_the_regression_is_solved_as_linear_algebra_does_it():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(50, 30, 5))
     matrix = rows.transpose(0, 2, 1) @ rows / 30 + 0.2 * np.eye(5)
-    right = rng.normal(size=(50, 5))
+    right = rng.normal(size=(50, 5, 1))
     found = solved(torch.from_numpy(matrix), torch.from_numpy(right))
-    np.testing.assert_allclose(found, np.linalg.solve(matrix, right[..., None])[..., 0], atol=2e-5)
-    nothing = torch.zeros(50, 5, dtype=torch.float64)
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, right), atol=1e-5)
+    nothing = torch.zeros(50, 5, 1, dtype=torch.float64)
     assert not solved(torch.from_numpy(matrix), nothing).any()
+
+
+def test_the_fewer_periods_were_seen_the_less_they_say_of_covariates():
+    generator = torch.Generator().manual_seed(0)
+    z, known = torch.randn(500, 80, generator=generator), torch.randn(500, 80, 4, generator=generator)
+    response = Response([1.0] * 4, static=0)
+    size = []
+    for count in (80, 20, 5, 2, 0):
+        seen = (torch.arange(80) >= 80 - count).expand(500, -1)
+        with torch.no_grad():
+            own = response(
+                torch.where(seen, z, 0.0), seen, torch.cat([known, known[:, :7]], 1), z[:, :0], known[:, :7, None]
+            ).own
+        size.append(own.square().mean().sqrt().item())
+    assert max(size) < 0.5  # of noise of 1
+    assert size[-1] == 0
+
+
+def test_an_unseen_period_says_nothing_of_covariates():
+    generator = torch.Generator().manual_seed(0)
+    z, known = torch.randn(3, 40, generator=generator), torch.randn(3, 47, 2, generator=generator)
+    seen = torch.rand(3, 40, generator=generator) < 0.5
+    wild = torch.where(torch.cat([seen, torch.ones(3, 7, dtype=torch.bool)], 1)[..., None], known, 100.0)
+    response = Response([1.0] * 2, static=0)
+    with torch.no_grad():
+        one, other = (
+            response(torch.where(seen, z, 0.0), seen, k, z[:, :0], known[:, :7, None]).own for k in (known, wild)
+        )
+    torch.testing.assert_close(one, other)
+
+
+def test_a_category_is_held_back_by_how_rare_it_is():
+    often, rarely = (Expand(Block((size,), (False,), (0.0,), (1.0,), (0.0,))).variances() for size in (2, 50))
+    assert often == [0.25, 0.25]
+    assert max(rarely) < 0.02
+
+
+@pytest.mark.parametrize(("linear", "log", "takes"), [(0.5, 0.505, True), (0.5, 0.52, False), (-1.0, -0.99, True)])
+def test_the_logarithm_is_left_where_it_is_clearly_worse(monkeypatch, linear, log, takes):
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, log if network.plan.log else linear))
+    train, _, _ = split(promotions(), known=("promo",))
+    assert small(training=QUICK).fit(train, horizon=H).networks[0].plan.log is takes
 
 
 def test_a_past_covariate_of_the_newest_periods_is_read():

@@ -75,6 +75,12 @@ def same(one, other):
     assert one.series == other.series
 
 
+def test_a_series_shorter_than_the_lookback_is_read_alike(fitted, panel, future):
+    short = panel.tail(12)
+    plain = fitted.update(short).predict(H, levels=LEVELS, future=future)
+    same(fitted.compile("eager", levels=LEVELS).predict(short, future=future), plain)
+
+
 def test_the_plain_graph_gives_what_the_model_gives(fitted, future):
     same(fitted.compile("eager", levels=LEVELS).predict(future=future), fitted.predict(H, levels=LEVELS, future=future))
 
