@@ -111,8 +111,9 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
     """Search the hyperparameters of each model by backtests of DATA, and print what was best.
 
     The gain over the defaults is measured on the last windows (--holdout), which the search never sees; its interval
-    covers 95 %. Ctrl-C keeps what was done, and the same command with --resume goes on. With --track NAME
-    the best model, fitted on all of DATA, becomes challenger of the registered model NAME.
+    covers 95 %. Without a --budget a network is searched alone and judged with those it is averaged with. Ctrl-C keeps
+    what was done, and the same command with --resume goes on. With --track NAME the best model, fitted on all of DATA,
+    becomes challenger of the registered model NAME.
 
     \b
     Example: forecastkit tune dataset:demo -m theta --horizon 7 --windows 2 --trials 3 --sample 5
