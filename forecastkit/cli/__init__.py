@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -26,6 +27,7 @@ from forecastkit.cli import (
     tune,
 )
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 COMMANDS = (
     check.command,
     backtest.command,
@@ -69,20 +71,42 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """The exit code of a command line: 0 done, 2 usage, 3 data, 4 extra, 5 fit, 6 store, 70 our bug, 130 Ctrl-C."""
     try:
-        return root.main(arguments, prog_name="forecastkit", standalone_mode=False, obj=tuple(arguments)) or 0
-    except errors.ForecastkitError as error:
-        click.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
+        code = root.main(arguments, prog_name="forecastkit", standalone_mode=False, obj=tuple(arguments)) or 0
+        sys.stdout.flush()  # here, where what can't be written is still said
+        return code
+    except (errors.ForecastkitError, click.ClickException) as error:
+        if isinstance(error, click.ClickException):
+            error.show()
+        else:
+            click.echo(f"error: {error}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):  # the reader (head, less) has seen enough; click ends that with an exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to flush into
+        _hush()
         return 0
+    except OSError as error:
+        return _unwritten(error)
     except Exception:  # noqa: BLE001 - the last line of the program
-        traceback.print_exc()
-        click.echo("this is a bug in forecastkit or in a model: please report it with the lines above", err=True)
-        return 70
+        return _bug()
+
+
+def _unwritten(error: OSError) -> int:
+    """Where stdout is a file on a full disk; files of our own are `StoreError` by then."""
+    if error.errno not in _FULL:
+        return _bug()
+    _hush()
+    click.echo(f"error: what was found can't be written: {error.strerror}; -o FILE keeps an old file whole", err=True)
+    return errors.StoreError.exit_code
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    click.echo("this is a bug in forecastkit or in a model: please report it with the lines above", err=True)
+    return 70
+
+
+def _hush() -> None:
+    """Nothing more is flushed into a stdout that takes nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -23,7 +23,12 @@ _Z = 1.96  # standard errors to either side that hold 95 %
 @click.command("explain", context_settings={"help_option_names": ["--help"]})
 @click.argument("model")
 @click.option("--series", multiple=True, metavar="ID", help="Which series; the first when left out. Repeatable.")
-@click.option("-h", "--horizon", type=click.IntRange(1), help="Periods whose forecast is taken to pieces; one season.")
+@click.option(
+    "-h",
+    "--horizon",
+    type=click.IntRange(1),
+    help="Periods whose forecast is taken to pieces: one season; with --actual the fitted horizon.",
+)
 @click.option("--future", metavar="FILE", help="Known covariates of the periods to come: id, time and the columns.")
 @click.option("--actual", metavar="DATA", help="What came after the fit: the worth of each input on its last periods.")
 @options.json_option
@@ -41,7 +46,8 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
     from forecastkit.models import restore
 
     fitted = restore(model)
-    steps = horizon or max(fitted.history.season, 2)
+    usual = (fitted.trained_horizon or 0) if flags["actual"] else 0
+    steps = horizon or usual or max(fitted.history.season, 2)
     future = lay_out_future(model, fitted, flags["future"])
     blind = future is None and "known" in fitted.recipe.uses and len(fitted.history.known) > 0
     told = [fitted.explain(s, None if blind else steps, future=future) for s in series or fitted.history.ids[:1]]

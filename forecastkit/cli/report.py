@@ -156,7 +156,11 @@ def _show(report: Report) -> None:
     if 1 < len(front) < len(board):
         console.say(f"none is both better and quicker than {', '.join(front)}")
     if board["with_best"].sum() > 1:
-        console.say("≈: the difference from the best may be chance (95 %, all pairs taken together)")
+        console.say(f"≈: the difference from the best may be chance (95 %, all pairs taken together{_blocks(report)})")
+    if report.conformal is not None:
+        from forecastkit.recipes import label
+
+        console.say(f"intervals are made from {plan['calibrate']} windows before: {label(report.conformal)}")
     for model, there in report.unfinished.items():
         console.say(f"{model} is left out, as it is not finished ({there}): backtest with --resume goes on")
     failures = report.failures
@@ -169,6 +173,17 @@ def _show(report: Report) -> None:
         console.say(
             f"MASE of {short:,} series without a whole season before a cutoff is scaled by change from period to period"
         )
+
+
+def _blocks(report: Report) -> str:
+    """What the models were compared over where series are too few for it."""
+    from forecastkit.evaluation.comparison import FEW
+
+    windows = report.head["plan"]["windows"]
+    if report.head["data"]["series"] >= FEW:
+        return ""
+    few = f"with fewer than {FEW} series"
+    return f"; {few} one window can't tell" if windows == 1 else f"; {few} judged by {windows} windows"
 
 
 def show_importance(title: str, table: pd.DataFrame) -> None:

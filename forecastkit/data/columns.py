@@ -5,6 +5,7 @@ Each function reads one Arrow column of whatever type the table had, or says in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from forecastkit.data.calendar import DAY, Frequency
 from forecastkit.data.panel import Floats, Ints
 from forecastkit.errors import ConfigError, DataError
 
+_COMMA = re.compile(r"-?\d+(?:,\d+)?")
 _ZONE = r"(?<=\d)\s?(?:[Zz]|(?<=:\d\d)[+-]\d\d(?::?\d\d)?|[+-]\d\d:?\d\d)$"  # Z, +02:00, +0200; +02 after minutes
 _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
 
@@ -253,6 +255,9 @@ def coded(column: pa.ChunkedArray, name: str) -> tuple[Floats, tuple[str, ...] |
             raise DataError(f"covariate {name!r} has {int(np.isinf(values).sum()):,} infinite values")
         return values, None
     codes, texts = _dictionary(column)
+    if texts and all(_COMMA.fullmatch(text) for text in texts) and any("," in text for text in texts):
+        shown = next(text for text in texts if "," in text)
+        raise DataError(f"covariate {name!r} has commas in its numbers, such as {shown!r}: write decimal points")
     order = np.argsort(np.array(texts, object))
     rank = np.full(len(texts) + 1, np.nan)  # the last stands for -1, an empty cell
     rank[order] = np.arange(len(texts))

@@ -62,7 +62,9 @@ def _readable(source: str | Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{where}: no such file") from error
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not in UTF-8 ({error}): save it so") from error
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{where} can't be read as CSV or Parquet: {reason}") from error
     except OSError as error:
@@ -90,9 +92,35 @@ def _csv(stream: Any, columns: Columns | None) -> pa.Table:
     """Ids are read as text, so that 007 stays 007 and NA a region; times too, so that they keep their offsets."""
     kinds = {} if columns is None else {columns.id: pa.string(), columns.time: pa.string()}
     options = pa.csv.ConvertOptions(column_types=kinds, null_values=["", "NA", "NaN", "nan", "null"])
-    table = pa.csv.read_csv(stream, convert_options=options)
-    table.column_names  # noqa: B018 - what is no text at all shows here, where it can be said of the file
+    odd: list[str] = []
+    try:
+        table = pa.csv.read_csv(stream, convert_options=options, parse_options=_noting(odd))
+    except pa.ArrowInvalid:
+        _check_separated(*odd)
+        raise
+    (name, *more) = table.column_names  # what is no text at all shows here, where it can be said of the file
+    if not more:
+        _check_separated(name)
     return table if columns is None else _emptied(table, {name for _, name in columns})
+
+
+def _noting(odd: list[str]) -> pa.csv.ParseOptions:
+    """Rows of more columns than the one that the header has: decimal commas, where something else separates."""
+
+    def row(found: pa.csv.InvalidRow) -> str:
+        if found.expected_columns == 1 and found.text:
+            odd.append(found.text)
+        return "error"
+
+    return pa.csv.ParseOptions(invalid_row_handler=row)
+
+
+def _check_separated(*texts: str) -> None:
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if any(mark in text for text in texts):
+            raise DataError(
+                f"columns are separated by {name}: save the file with commas and decimal points, or read it in pandas"
+            )
 
 
 def _emptied(table: pa.Table, names: set[str]) -> pa.Table:

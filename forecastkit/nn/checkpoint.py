@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
@@ -71,7 +72,12 @@ def write(stretch: Stretch, place: Path) -> None:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        logger.warning("how far training is could not be written down: %s", error)
+        _say_once(place.parent, str(error.strerror or error))
+
+
+@lru_cache
+def _say_once(folder: Path, reason: str) -> None:
+    logger.warning("how far training is could not be written down in %s: %s", folder, reason)
 
 
 def read(stretch: Stretch, place: Path) -> None:

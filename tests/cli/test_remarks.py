@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -81,3 +83,43 @@ def test_explain_points_to_what_it_can_tell_of_a_model_that_says_nothing(command
     assert done.err.startswith("theta has nothing to say of itself, as the ARIMA family, ETS and Prophet have")
     assert done.err.endswith("--actual DATA\n")
     assert json.loads(command("explain", "model", "--json").out)["series"][0]["form"] == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is needed")
+@pytest.mark.parametrize("words", [("models",), ("models", "--json"), ("backtest", "-h", "7", "-m", "naive", "--json")])
+def test_a_full_disk_under_stdout_is_no_bug(demand: Path, words: tuple) -> None:
+    arguments = [words[0], str(demand), *words[1:]] if words[0] == "backtest" else words
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "forecastkit", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 6
+    assert "error: what was found can't be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_few_series_are_compared_by_is_said_with_the_mark(command, demand: Path) -> None:
+    models = ("-m", "theta", "-m", "naive")
+    one = command("backtest", demand, "--horizon", "7", "--season", "7", *models)
+    assert "with fewer than 10 series one window can't tell" in one.err
+    several = command("backtest", demand, "--horizon", "7", "--season", "7", "--windows", "2", *models)
+    assert "with fewer than 10 series judged by 2 windows" in several.err
+
+
+def test_how_intervals_were_made_is_said(command, demand: Path) -> None:
+    plan = ("--horizon", "7", "-m", "naive", "--calibrate", "2", "--conformal", "decay=0.5", "-o", "kept")
+    assert "intervals are made from 2 windows before: conformal:decay=0.5\n" in command("backtest", demand, *plan).err
+    assert "intervals are made from 2 windows before: conformal\n" in command("report", "kept").err
+
+
+def test_explain_takes_the_horizon_that_the_model_was_fitted_for(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    frame[frame["ds"] < "2024-03-28"].to_csv("early.csv", index=False)
+    quick = "gru:seeds=1,hidden=8,training.steps=5,training.validation=0"
+    assert command("fit", "early.csv", "-m", quick, "-h", "3", "--season", "7", "-o", "model").code == 0
+    done = command("explain", "model", "--actual", demand)
+    assert (done.code, "in the last 3 periods" in done.out) == (0, True)

@@ -112,3 +112,26 @@ def test_csv_and_parquet_agree_on_times_with_offsets_and_regions_called_na(tmp_p
     assert csv.fingerprint == parquet.fingerprint
     assert csv.ids == ("NA",)
     assert csv.freq == "D"
+
+
+@pytest.mark.parametrize(
+    "text", ["id;ds;y\na;2024-01-01;2\n", "id;ds;y\na;2024-01-01;2,5\n", "id\tds\ty\na\t2024-01-01\t2\n"]
+)
+def test_a_file_with_other_separators_is_told_so(tmp_path, text):
+    (tmp_path / "other.csv").write_text(text)
+    with pytest.raises(DataError, match=r"columns are separated by (semicolons|tabs): save the file with commas"):
+        read(tmp_path / "other.csv")
+
+
+def test_a_file_in_another_encoding_is_told_so(tmp_path):
+    (tmp_path / "old.csv").write_bytes("unique_id,ds,Käufer\na,2024-01-01,1\n".encode("cp1252"))
+    with pytest.raises(DataError, match="not in UTF-8"):
+        read(tmp_path / "old.csv")
+
+
+def test_numbers_with_commas_are_no_categories(tmp_path):
+    (tmp_path / "price.csv").write_text(
+        "unique_id,ds,y,price\n" + "".join(f'a,2024-01-0{k},1,"2,{k}"\n' for k in range(1, 9))
+    )
+    with pytest.raises(DataError, match=r"'price' has commas in its numbers, such as '2,1'"):
+        read(tmp_path / "price.csv", known=("price",))
