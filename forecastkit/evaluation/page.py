@@ -14,6 +14,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from forecastkit import recipes
 from forecastkit.evaluation import comparison
 from forecastkit.evaluation.charts import COLOURS, Chart, Charts, Fan
 from forecastkit.evaluation.segments import THIRD
@@ -407,7 +408,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "plan", ", ".join(f"{k} {v}" for k, v in head["plan"].items() if v is not None)
     yield "cutoffs", ", ".join(head["cutoffs"])
     yield "levels", ", ".join(f"{level:g}" for level in head["levels"])
-    yield "intervals", repr(report.conformal) if report.conformal is not None else "as the models give them"
+    yield "intervals", recipes.label(report.conformal) if report.conformal is not None else "as the models give them"
     for label, recipe in head["recipes"].items():
         yield f"recipe {label}", recipe
     yield "started, finished", f"{head['started']}, {head.get('finished') or 'not yet'}"

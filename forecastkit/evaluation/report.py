@@ -56,6 +56,11 @@ class Report:
         default_factory=dict, repr=False, compare=False
     )  # of calibration, by model
 
+    def __repr__(self) -> str:
+        """Short: the head holds the whole plan and the machine."""
+        series = self.head["data"]["series"]
+        return f"Report({str(self.folder)!r}: {', '.join(self.head['recipes'])} on {series:,} series)"
+
     @classmethod
     def read(cls, folder: str | Path, *, keep_alive: Any = None) -> Self:
         """The report of a backtest's folder; raises `StoreError`, also where no model is whole yet."""

@@ -236,3 +236,9 @@ def test_calibrated_intervals_of_groceries_cover_what_they_promise(shared_data: 
     panel = fk.read(shared_data / "m5_foods_ca_top500_daily.parquet")
     report = fk.backtest(panel, ["naive", "seasonal_naive", "window_average"], horizon=28, windows=4, calibrate=4)
     assert report.scores()["coverage"].between(0.77, 0.83).all()
+
+
+def test_a_report_shows_itself_in_a_line() -> None:
+    report = fk.backtest(noise(3, np.ones(40)), [Flat()], horizon=5)
+    assert repr(report).endswith("flat on 3 series)")
+    assert len(repr(report)) < 200
