@@ -251,8 +251,9 @@ class RecurrentForecaster(Forecaster):
 
     @property
     def draft(self) -> Self:
-        """One network of those whose forecasts are averaged, unless they take turns in something."""
-        return self if self.scaling == "ensemble" else replace(self, seeds=1)
+        """One network of those whose forecasts are averaged, trained once, without the newest periods."""
+        alone = self if self.scaling == "ensemble" else replace(self, seeds=1)  # there they take turns in something
+        return replace(alone, training=replace(self.training, refit=False))
 
     @property
     def _shape(self) -> Shape:

@@ -16,6 +16,7 @@ from forecastkit.evaluation.backtesting import Run, backtest
 from forecastkit.evaluation.metrics import COMPARABLE
 from forecastkit.evaluation.splits import Plan, Window, windows
 from forecastkit.forecaster import Forecaster
+from forecastkit.tuning import studies
 from forecastkit.tuning.space import Space
 
 WORST = float("inf")  # of a recipe that can't be fitted
@@ -50,9 +51,9 @@ class Objective:
         """The score of a trial of Optuna's, which is told of every window; given up when it is surely no winner."""
         recipe = self.space.recipe(trial)
         trial.set_user_attr("recipe", recipes.label(recipe))
-        tried, scores, costs = self.tried(recipe), {}, []
+        tried, before, scores, costs = self.tried(recipe), self._before(trial), {}, []
         for k in self.order:
-            scores[k], cost = self.window(tried, k)
+            scores[k], cost = (before[k], {}) if k in before else self.window(tried, k)
             costs.append(cost)
             if not np.isfinite(scores[k]):
                 break
@@ -62,6 +63,12 @@ class Objective:
         self._constrain(trial, recipe, costs)
         # The mean of what was seen instead of "pruned": the sampler learns from it.
         return float(np.mean(list(scores.values())))
+
+    def _before(self, trial: Any) -> Mapping[int, float]:
+        """Scores that the same recipe had in an earlier trial, by window; what it costs is always measured anew."""
+        label = trial.user_attrs["recipe"]
+        same = (t for t in studies.finished(trial.study) if t.user_attrs["recipe"] == label)
+        return {} if self.budget else next((t.intermediate_values for t in same), {})
 
     def tried(self, recipe: Forecaster) -> Forecaster:
         """What is tried of a recipe: a draft, but itself where there is a budget for it."""

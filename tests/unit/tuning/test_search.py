@@ -17,6 +17,7 @@ from forecastkit.evaluation.splits import Plan, windows
 from forecastkit.forecaster import Fitted, Forecaster, Trial
 from forecastkit.models import create
 from forecastkit.tuning import Search, search, studies, tune
+from forecastkit.tuning.objective import Objective
 
 PLAN = Plan(horizon=7, windows=3)
 
@@ -132,8 +133,20 @@ def test_what_has_a_budget_is_tried_as_it_is(weekly_shop: Panel) -> None:
 
 
 def test_a_network_is_searched_with_one_seed() -> None:
-    assert create("gru").draft == create("gru:seeds=1")
-    assert create("gru:scaling=ensemble").draft == create("gru:scaling=ensemble")
+    assert create("gru").draft == create("gru:seeds=1,training.refit=false")
+    assert create("gru:scaling=ensemble").draft == create("gru:scaling=ensemble,training.refit=false")
+
+
+def test_a_recipe_that_comes_again_is_not_tried_again(weekly_shop: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Any] = []
+    window = Objective.window
+    monkeypatch.setattr(Objective, "window", lambda self, recipe, k: tried.append(recipe) or window(self, recipe, k))
+    # Given a shift, there is one choice left, of two.
+    found = tune(weekly_shop, Shifted(shift=3.0), PLAN, search=Search(trials=8, seed=2))
+    same = [trial["score"] for trial in found.trials if not trial["params"]["fails"]]
+    assert len(same) > 2
+    assert len(set(same)) == 1
+    assert tried.count(Shifted(shift=3.0)) == PLAN.windows
 
 
 def test_the_windows_of_the_search_are_those_of_a_backtest_of_the_past(weekly_shop: Panel) -> None:
