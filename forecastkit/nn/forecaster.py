@@ -309,7 +309,7 @@ class RecurrentForecaster(Forecaster):
             own = replace(plan, log=log)
             found[log] = _train(self._fresh(own, train, 0), lay_out(train, own, plan.horizon), options, self.seed)
         best = found[False].loss  # below zero where it is a likelihood
-        return found[True].loss - best <= _MAY_LOSE * abs(best), {log: best.steps for log, best in found.items()}
+        return found[True].loss <= best + _MAY_LOSE * abs(best), {log: best.steps for log, best in found.items()}
 
     def _fresh(self, plan: Plan, train: Panel, i: int) -> Network:
         """The i-th network before it is trained."""

@@ -117,7 +117,7 @@ def test_the_newest_windows_say_whether_promotions_multiply_or_add(multiply):
 
 
 def promoted(multiply: bool) -> Panel:
-    """Series of one shape whose promotions multiply demand by four and a half, or add 15 to it."""
+    """Series of one shape whose promotions multiply demand by four and a half, or add 60 to 10 of it."""
     rng, days = np.random.default_rng(0), np.arange(120)
     week, frames = np.sin(2 * np.pi * days / 7), []
     for k in range(12):
@@ -126,7 +126,7 @@ def promoted(multiply: bool) -> Panel:
         if multiply:
             y = 20 * rng.lognormal() * np.exp(1.5 * promotion + 0.3 * week + 0.2 * noise)
         else:
-            y = np.maximum(20 + 15 * promotion + 6 * week + 4 * noise, 0)
+            y = np.maximum(10 + 60 * promotion + 10 * week + 3 * noise, 0)
         dates = pd.date_range("2024-01-01", periods=120)
         frames.append(pd.DataFrame({"unique_id": f"s{k}", "ds": dates, "y": y, "promotion": promotion}))
     return Panel.from_frame(pd.concat(frames), known=("promotion",))
@@ -353,7 +353,7 @@ def test_what_was_saved_forecasts_the_same(panel, tmp_path):
 def test_weights_of_another_network_are_refused(panel, fitted):
     other = small(hidden=8).fit(panel, horizon=14).state().arrays
     common = {"recipe": fitted.recipe, "history": fitted.history}
-    with pytest.raises(StoreError, match="not of this network"):
+    with pytest.raises(StoreError, match="not of this version's network, fit the model again"):
         type(fitted).from_state(State(other, fitted.state().values), **common)
 
 
