@@ -68,7 +68,7 @@ def compiled(fitted):
     return fitted.compile("onnx", levels=LEVELS)
 
 
-def same(one, other):
+def assert_same(one, other):
     np.testing.assert_allclose(one.mean, other.mean, rtol=2e-5)
     np.testing.assert_allclose(one.quantiles, other.quantiles, rtol=2e-5, atol=1e-4)
     assert (one.times == other.times).all()
@@ -78,15 +78,17 @@ def same(one, other):
 def test_a_series_shorter_than_the_lookback_is_read_alike(fitted, panel, future):
     short = panel.tail(12)
     plain = fitted.update(short).predict(H, levels=LEVELS, future=future)
-    same(fitted.compile("eager", levels=LEVELS).predict(short, future=future), plain)
+    assert_same(fitted.compile("eager", levels=LEVELS).predict(short, future=future), plain)
 
 
 def test_the_plain_graph_gives_what_the_model_gives(fitted, future):
-    same(fitted.compile("eager", levels=LEVELS).predict(future=future), fitted.predict(H, levels=LEVELS, future=future))
+    assert_same(
+        fitted.compile("eager", levels=LEVELS).predict(future=future), fitted.predict(H, levels=LEVELS, future=future)
+    )
 
 
 def test_onnx_gives_what_the_model_gives(fitted, compiled, future):
-    same(compiled.predict(future=future), fitted.predict(H, levels=LEVELS, future=future))
+    assert_same(compiled.predict(future=future), fitted.predict(H, levels=LEVELS, future=future))
     assert compiled.parity.largest < 1e-5
 
 
@@ -99,7 +101,7 @@ def test_a_graph_asks_for_nothing_that_it_does_not_read(panel, compiled):
 def test_newer_observations_change_the_forecast_without_a_new_compilation(fitted, compiled, panel, future):
     shorter = panel.cut(panel.lengths - 2)
     new = compiled.predict(shorter, future=future)
-    same(new, fitted.update(shorter).predict(H, levels=LEVELS, future=future))
+    assert_same(new, fitted.update(shorter).predict(H, levels=LEVELS, future=future))
     assert (new.mean != compiled.predict(future=future).mean).any()
 
 
@@ -185,7 +187,9 @@ def test_after_a_long_stock_out_both_believe_in_what_was_usual(panel, closed, sc
     shut = replace(panel, available=out)
     fitted = GRU(hidden=8, seeds=1, lookback=21, scaling=scaling, training=QUICK).fit(shut, horizon=H)
     future = np.zeros((4, H, 3))
-    same(fitted.compile("eager").predict(future=future), fitted.predict(H, levels=(0.1, 0.5, 0.9), future=future))
+    assert_same(
+        fitted.compile("eager").predict(future=future), fitted.predict(H, levels=(0.1, 0.5, 0.9), future=future)
+    )
     assert (fitted.predict(H, future=future).mean > 0).all()
 
 

@@ -30,7 +30,7 @@ def fit(panel, **options):
     return GRU(**{"hidden": 8, "seeds": 1, "training": QUICK, **options}).fit(panel, horizon=H)
 
 
-def same(one, other):
+def assert_same(one, other):
     for a, b in zip(one.networks, other.networks, strict=True):
         for name, weight in a.state_dict().items():
             torch.testing.assert_close(weight, b.state_dict()[name], rtol=0, atol=0)
@@ -67,7 +67,7 @@ def capturing(monkeypatch, capture):
 def test_captured_steps_are_the_steps_that_would_have_been_made(panel, monkeypatch):
     plain, capture = fit(panel), Recorded()
     capturing(monkeypatch, capture)
-    same(plain, fit(panel))
+    assert_same(plain, fit(panel))
     assert capture.captured >= 1
     assert capture.replayed >= QUICK.steps - WARM_UP
 
@@ -80,7 +80,7 @@ def test_a_device_that_cannot_capture_trains_step_by_step(panel, monkeypatch, ca
 
     plain = fit(panel)
     capturing(monkeypatch, refusing)
-    same(plain, fit(panel))
+    assert_same(plain, fit(panel))
     assert "made one by one" in caplog.text
 
 
@@ -135,7 +135,7 @@ def test_a_killed_training_goes_on_and_ends_where_it_would_have(panel, tmp_path,
     whole = []
     with use_progress(lambda *what: whole.append(what)):
         plain = fit(panel, **options)
-    same(plain, resumed)
+    assert_same(plain, resumed)
     assert len(again) == len(whole) - (call - 1)  # the report that it was killed in was not yet written down
 
 
@@ -143,7 +143,7 @@ def test_another_training_does_not_go_on_from_the_same_folder(panel, tmp_path):
     with use_checkpoints(tmp_path):
         fit(panel)
         other = fit(panel, seed=5)
-    same(fit(panel, seed=5), other)
+    assert_same(fit(panel, seed=5), other)
 
 
 def test_the_same_demand_on_other_days_is_another_training(panel, tmp_path):
@@ -151,7 +151,7 @@ def test_the_same_demand_on_other_days_is_another_training(panel, tmp_path):
     with use_checkpoints(tmp_path):
         fit(panel)
         other = fit(later)
-    same(fit(later), other)
+    assert_same(fit(later), other)
 
 
 def test_a_damaged_checkpoint_says_what_to_do(panel, tmp_path):
@@ -166,7 +166,7 @@ def test_a_damaged_checkpoint_says_what_to_do(panel, tmp_path):
 def test_a_folder_that_can_not_be_written_costs_only_the_checkpoints(panel, tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     with use_checkpoints(tmp_path / "file" / "folder"):
-        same(fit(panel), fit(panel))
+        assert_same(fit(panel), fit(panel))
     assert "could not be written down" in caplog.text
 
 
@@ -176,7 +176,7 @@ def test_a_history_that_the_device_has_no_room_for_stays_on_the_host(panel, monk
     whole = windows.sent
     monkeypatch.setattr(windows, "sent", lambda tensor, device: sent.append(tensor.shape) or whole(tensor, device))
     away = fit(panel)
-    same(plain, away)
+    assert_same(plain, away)
     np.testing.assert_array_equal(plain.predict(2 * H).mean, away.predict(2 * H).mean)
     assert sent
 
