@@ -7,6 +7,7 @@ The package is a house with floors, and imports only go down::
     features                                    arrays from panels: windows, lags, dates, scaling
     forecaster   Forecaster, Fitted, Forecast   the interface that every model keeps
     recipes, store, execution, baseline         recipes as text, models on disk, where work runs
+    compiled                                    numeric loops, compiled once a machine
     arima, nn, local, sarimax, learners         numeric cores: ARIMA panels, networks, series by series, regressors
     models       models, create, load, save     one file a model
     evaluation   backtest, Report               how good, and how fast

@@ -10,7 +10,7 @@ estimation             one row of numbers a series
 forecasting            means, spreads and joint covariances from such a row
 panel                  all of this over a panel, in threads
 forecaster, summary    what `arima`, `sarima` and `auto_arima` have in common; what a fitted one tells
-compiled, linear, lanes   how kernels are compiled and kept; small matrices, in vector code
+linking, linear, lanes   kernels that are called by name; small matrices, in vector code
 stl, differences, search, boxcox   tests for differences, the search for orders, transforms
 
 docs/arima.md has the method and its sources on one page.

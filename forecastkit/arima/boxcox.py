@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecastkit.arima.compiled import driver, kernel
+from forecastkit.arima.linking import driver
+from forecastkit.compiled import kernel
 from forecastkit.data.panel import Floats, Ints
 
 LOW, HIGH = -1.0, 2.0  # of lambda

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from forecastkit.arima import linear
-from forecastkit.arima.compiled import kernel
 from forecastkit.arima.initial import BOTH, KAPPA, KAPPA_BAR, PHI, PHI_BAR, Past, first_moments_adjoint
 from forecastkit.arima.orders import reach
 from forecastkit.arima.polynomials import dot
+from forecastkit.compiled import kernel
 
 LONG = 60  # lags from which this is cheaper than matrices
 

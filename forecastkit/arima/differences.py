@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from forecastkit.arima import linear
-from forecastkit.arima.compiled import by_name, kernel
 from forecastkit.arima.likelihood import TABLE, VECTOR, WHOLE
+from forecastkit.arima.linking import by_name
 from forecastkit.arima.stl import strength
+from forecastkit.compiled import kernel
 
 _KPSS_5_PERCENT = 0.463  # Kwiatkowski, Phillips, Schmidt & Shin 1992, table 1, level stationarity
 _STRONG = 0.64  # seasonal strength from which a season is differenced: Hyndman & Athanasopoulos, FPP3, section 9.1

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from forecastkit.arima.compiled import by_name, driver, kernel
 from forecastkit.arima.likelihood import DEGREES, ORDER_TYPE, SERIES, SUM, TABLE, VECTOR, WHOLE
+from forecastkit.arima.linking import by_name, driver
 from forecastkit.arima.optimiser import BEGUN, BENCH_TYPE, MOST_STARTS, Bench, bench_for, fit, ordinary, refit
 from forecastkit.arima.optimiser import CONVERGED as SETTLED
 from forecastkit.arima.orders import LARGEST, Order, count, lost, reach
@@ -27,6 +27,7 @@ from forecastkit.arima.preparation import (
     newest,
     width,
 )
+from forecastkit.compiled import kernel
 
 # Fields of a row. LAMBDA is that of Box and Cox, 1 for none; ORIGIN the period number from which a line is counted.
 REASON, CONVERGED, STARTS, TRIED, LOG_LIKELIHOOD, SIGMA, OBSERVED = range(7)

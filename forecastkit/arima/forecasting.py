@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from forecastkit.arima.compiled import by_name, driver, kernel
 from forecastkit.arima.estimation import (
     CONSTANT,
     EXACT,
@@ -49,6 +48,7 @@ from forecastkit.arima.likelihood import (
     log_likelihood,
     project,
 )
+from forecastkit.arima.linking import by_name, driver
 from forecastkit.arima.orders import count, lost, reach
 from forecastkit.arima.polynomials import put
 from forecastkit.arima.preparation import (
@@ -62,6 +62,7 @@ from forecastkit.arima.preparation import (
     regressor,
     scale_of,
 )
+from forecastkit.compiled import kernel
 
 _NOTHING = 1e-7  # a response of the last residuals to the unknown past that is not worth following
 MEAN, SPREAD, JOINT = range(3)  # how much of a forecast is asked for

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecastkit.arima.compiled import driver
 from forecastkit.arima.estimation import (
     CONSTANT,
     LINE,
@@ -17,6 +16,7 @@ from forecastkit.arima.estimation import (
     seen,
 )
 from forecastkit.arima.likelihood import DEGREES, GRAM, SUM, log_likelihood
+from forecastkit.arima.linking import driver
 from forecastkit.arima.orders import count, lost, reach
 from forecastkit.arima.panel import Demand
 from forecastkit.arima.preparation import Terms, lay_columns, newest, width

@@ -24,8 +24,9 @@ from typing import NamedTuple
 import numpy as np
 
 from forecastkit.arima import lanes
-from forecastkit.arima.compiled import driver, kernel
+from forecastkit.arima.linking import driver
 from forecastkit.arima.orders import LARGEST, factored, multiplied, reach, split
+from forecastkit.compiled import kernel
 
 _TERMS = (LARGEST + 1) * (LARGEST + 1)
 _ROUNDING = 1e-13

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from forecastkit.arima.compiled import kernel
+from forecastkit.compiled import kernel
 
 _EIGHT = ir.VectorType(ir.DoubleType(), 8)
 

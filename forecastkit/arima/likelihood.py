@@ -29,8 +29,8 @@ import numpy as np
 from numba import types
 
 from forecastkit.arima import chandrasekhar, lanes, linear
-from forecastkit.arima.compiled import by_name, driver, kernel
 from forecastkit.arima.initial import Past, covariance, covariance_adjoint, first_moments, past_room
+from forecastkit.arima.linking import by_name, driver
 from forecastkit.arima.orders import Order, count, reach, split
 from forecastkit.arima.polynomials import (
     apply,
@@ -42,6 +42,7 @@ from forecastkit.arima.polynomials import (
     lagged_dot,
     put,
 )
+from forecastkit.compiled import kernel
 
 _LOG_2PI = 1.8378770664093453
 

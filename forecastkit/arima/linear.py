@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from forecastkit.arima import lanes
-from forecastkit.arima.compiled import kernel
+from forecastkit.compiled import kernel
 
 _NOTHING = 1e-12  # share of a pivot below which a column depends on those before it
 

@@ -18,7 +18,6 @@ import numpy as np
 from numba import types
 
 from forecastkit.arima import lanes, linear
-from forecastkit.arima.compiled import by_name, driver, kernel
 from forecastkit.arima.likelihood import (
     CUBE,
     ONE,
@@ -34,8 +33,10 @@ from forecastkit.arima.likelihood import (
     log_likelihood,
     room_for,
 )
+from forecastkit.arima.linking import by_name, driver
 from forecastkit.arima.orders import coefficients, count, free_numbers
 from forecastkit.arima.polynomials import apply, dot, forward_seasonal, put
+from forecastkit.compiled import kernel
 
 TOLERANCE = 3e-4
 MOST_STARTS = 8

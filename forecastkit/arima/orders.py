@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from forecastkit.arima.compiled import kernel
 from forecastkit.arima.polynomials import free, stable
+from forecastkit.compiled import kernel
 
 LARGEST = 5  # terms of one polynomial
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecastkit.arima.compiled import kernel, reduction
+from forecastkit.compiled import kernel, reduction
 
 LIMIT = 0.999999  # of a partial autocorrelation
 _PULLED = 0.9995  # to begin with: on the circle itself the sine has no slope to leave it by

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from forecastkit.arima.compiled import by_name, driver, kernel
 from forecastkit.arima.likelihood import ORDER_TYPE, TABLE, VECTOR, WHOLE
+from forecastkit.arima.linking import by_name, driver
 from forecastkit.arima.orders import lost
 from forecastkit.arima.polynomials import put
+from forecastkit.compiled import kernel
 
 MOST_GAPS = 120  # of one series; with more of them only its newest part is looked at
 ROUNDING = 1e-9  # relative size below which numbers are what arithmetic leaves behind

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from forecastkit.arima.compiled import by_name, driver, kernel
 from forecastkit.arima.differences import plain_differences, seasonal_differences
 from forecastkit.arima.estimation import (
     CONSTANT,
@@ -39,10 +38,12 @@ from forecastkit.arima.estimation import (
     usable_hint,
 )
 from forecastkit.arima.likelihood import BOOL, DEGREES, SERIES, TABLE, VECTOR, WHOLE
+from forecastkit.arima.linking import by_name, driver
 from forecastkit.arima.optimiser import fit, ordinary, refit
 from forecastkit.arima.orders import LARGEST, Order, count, lost, reach, split
 from forecastkit.arima.polynomials import put
 from forecastkit.arima.preparation import SERIES_TYPE, Terms, lay_columns, newest, width
+from forecastkit.compiled import kernel
 
 AICC, AIC, BIC = range(3)
 _CLEAR, _SEASONAL_CLEAR = 1.01, 1.001  # how far outside the unit circle a root must lie

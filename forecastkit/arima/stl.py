@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecastkit.arima.compiled import kernel
 from forecastkit.arima.polynomials import put
+from forecastkit.compiled import kernel
 
 SEASONAL_WINDOW = 11
 _ROUNDS = 2

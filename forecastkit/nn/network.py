@@ -86,6 +86,7 @@ class Network(nn.Module):
     def __init__(self, plan: Plan, shape: Shape, calendar: int) -> None:
         super().__init__()
         self.plan, self.shape, self.calendar = plan, shape, calendar  # the width of the calendar's features
+        self.spare: list[Tensor] = []  # room that one step of training leaves to the next
         self.own = 2 if plan.distribution else 1 + len(LEVELS)  # entries of the head beside the weights of the bases
         known, hidden = plan.known.width, shape.hidden
         self.expand_known, self.expand_past, self.embed = Expand(plan.known), Expand(plan.past), Embed(plan.static)
@@ -216,9 +217,18 @@ class Network(nn.Module):
         if before := self.steps * patch - span:
             features = functional.pad(features, (0, 0, before, 0))
         patches = features.reshape(features.shape[0], self.steps, -1)  # [B, L / P, P * F]
+        if self.training and torch.is_grad_enabled() and self.shape.cell == "gru" and patches.device.type == "cpu":
+            return self._trained(patches)
         _, last = self.recurrent(patches.to(self.recurrent.weight_ih_l0.dtype))  # bf16 where that is stored
         newest: Tensor = (last[0] if self.shape.cell == "lstm" else last)[-1]  # of [layers, B, D]
         return newest
+
+    def _trained(self, patches: Tensor) -> Tensor:
+        """The newest state as a CPU reads it in training; [B, D]."""
+        from forecastkit.nn.cells import last_state  # numba is for training alone
+
+        dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
+        return last_state(self.recurrent, patches, dtype, self.spare)
 
     def _mixed(self, state: Tensor, bases: Tensor, features: Tensor, lags_seen: Tensor) -> Tensor:
         """What is known of the window and of each step; [B, H, D]."""

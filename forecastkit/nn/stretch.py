@@ -28,6 +28,7 @@ class Stretch:
     """
 
     def __init__(self, network: Network, options: Training, steps: int, generator: torch.Generator) -> None:
+        self.network = network
         self.own: list[Tensor] = list(network.parameters())
         self.mean = [p.detach().clone() for p in self.own]
         self.options, self.generator, device = options, generator, self.own[0].device
@@ -78,6 +79,7 @@ class Stretch:
     def finish(self) -> None:
         """The network with the best of the averaged weights, or the last where nothing was checked."""
         self._set(self.best if math.isfinite(self.score) else self.mean)
+        self.network.spare.clear()
 
     def written(self) -> dict[str, Tensor]:
         """All of it, for `read`."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
-from forecastkit.arima.compiled import driver
 from forecastkit.arima.likelihood import evaluate, log_likelihood, room_for
+from forecastkit.arima.linking import driver
 from forecastkit.arima.orders import Order, coefficients, count, free_numbers, reach
 from forecastkit.arima.preparation import impulse
 

@@ -1,13 +1,10 @@
-"""How the numeric core is compiled: in threads without the GIL, once per machine, kept on disk.
+"""Kernels of the ARIMA core that Python calls, and large ones that others call by name.
 
-`kernel` is numba's `njit` with the options that all functions here share. What is compiled is kept in the usual
-`__pycache__`, or in the user's cache folder where that can't be written, under a stamp of *all* sources of this folder:
-numba itself looks only at the file that a function stands in, and would go on using a kernel whose helper has changed.
+Compiling all of it takes most of a minute: two processes do it from both ends.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import logging
 import os
@@ -16,63 +13,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from threading import RLock as Lock
-from typing import Any, TypeVar
+from typing import Any
 
 from llvmlite import binding, ir
-from numba import njit, types
-from numba.core import caching, cgutils
+from numba import types
+from numba.core import cgutils
 from numba.core.ccallback import CFunc
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
+from forecastkit.compiled import EXACT, F, cache, compiled
 from forecastkit.execution import cores
 
 logger = logging.getLogger(__name__)
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-_EXACT = {"contract"}  # a * b + c in one rounding: half the latency of a recursion
-_SUMS = {"contract", "reassoc", "nsz"}  # sums in several lanes
-
-
-@lru_cache(maxsize=1)
-def _stamp() -> str:
-    """Changes with any source of the core that has kernels in it."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        content = file.read_bytes()
-        if file.name == Path(__file__).name or b"forecastkit.arima.compiled import" in content:
-            digest.update(content)
-    return digest.hexdigest()
-
-
-class _Kept(caching.CompileResultCacheImpl):
-    """Where a kernel is kept, under the stamp of the whole folder."""
-
-    def __init__(self, function: Any) -> None:
-        super().__init__(function)
-        self._locator.get_source_stamp = _stamp
-
-
-class _Cache(caching.FunctionCache):
-    """numba's cache of a function; a disk that is full or read-only costs the caching, not the result."""
-
-    _impl_class = _Kept
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        found = super().load_overload(sig, target_context)
-        if found is None:
-            _announce()
-        return found
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except OSError as error:
-            logger.info("compiled code is not kept on disk: %s", error)
 
 
 @lru_cache(maxsize=1)
@@ -80,55 +34,34 @@ def _announce() -> None:
     logger.warning("compiling the ARIMA core, once on this machine: this takes about a minute")
 
 
-class _Linking:
-    """A cache that first sees to what a driver calls by name."""
+class _Announcing:
+    """A cache that says when something has to be compiled."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        _link()
-        return self._inner.load_overload(sig, target_context)
+        found = self._inner.load_overload(sig, target_context)
+        if found is None:
+            _announce()
+        return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
 
-def _cache(function: Any) -> Any:
-    try:
-        return _Cache(function)
-    except (OSError, RuntimeError) as error:
-        logger.info("compiled code can't be kept on disk: %s", error)
-        return caching.NullCache()
+class _Linking(_Announcing):
+    """A cache that first sees to what a driver calls by name."""
 
-
-def kernel(function: F) -> F:
-    """Compile `function` on its first call. It can't make arrays, and is spared counting who holds them."""
-    return _compiled(function, fastmath=_EXACT, _nrt=False)
-
-
-def reduction(function: F) -> F:
-    """A kernel that sums, in whatever order is quickest."""
-    return _compiled(function, fastmath=_SUMS, _nrt=False)
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        _link()
+        return super().load_overload(sig, target_context)
 
 
 def driver(function: F) -> F:
     """A kernel that makes the arrays which others work on, and that Python calls."""
-    dispatcher = _compiled(function, fastmath=_EXACT)
+    dispatcher = compiled(function, fastmath=EXACT)
     dispatcher._cache = _Linking(dispatcher._cache)  # type: ignore[attr-defined]
-    return dispatcher
-
-
-def _compiled(function: F, **options: Any) -> F:
-    dispatcher: Any = njit(function, **_OPTIONS, **options)
-    dispatcher._cache = _cache(function)
-    resolve = dispatcher.get_call_template
-
-    def without_literals(args: Any, kws: Any) -> Any:
-        # numba would compile a callee again for each constant that a kernel passes to it.
-        return resolve([types.unliteral(a) for a in args], {k: types.unliteral(a) for k, a in kws.items()})
-
-    dispatcher.get_call_template = without_literals
     return dispatcher
 
 
@@ -145,9 +78,9 @@ def by_name(result: Any, *arguments: Any) -> Callable[[F], F]:
 
     def declare(function: F) -> F:
         name = f"forecastkit_arima_{function.__name__}"
-        options = {"error_model": "numpy", "fastmath": _EXACT, "_nrt": False}
+        options = {"error_model": "numpy", "fastmath": EXACT, "_nrt": False}
         callback: Any = CFunc(function, (arguments, result), {}, options)
-        callback._cache = _cache(function)
+        callback._cache = _Announcing(cache(function))
         _to_link[name] = callback
         return _caller(name, function, signature(result, *arguments))
 

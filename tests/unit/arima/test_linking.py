@@ -10,22 +10,22 @@ import pytest
 
 KERNELS = """
 from numba import types
-from forecastkit.arima import compiled
+from forecastkit.arima import linking
 
-@compiled.by_name(types.float64, types.float64)
+@linking.by_name(types.float64, types.float64)
 def double(x):
     return 2.0 * x
 
-@compiled.by_name(types.float64, types.float64)
+@linking.by_name(types.float64, types.float64)
 def double_and_one(x):
     return double(x) + 1.0
 
-@compiled.driver
+@linking.driver
 def ask(x):
     return double_and_one(x)
 """
-BACKWARDS = "import kernels; from forecastkit.arima import compiled; compiled.compile_backwards()"
-HITS = "[sum(c.cache_hits for c in compiled._linked)]"
+BACKWARDS = "import kernels; from forecastkit.arima import linking; linking.compile_backwards()"
+HITS = "[sum(c.cache_hits for c in linking._linked)]"
 
 
 @pytest.fixture
@@ -47,15 +47,15 @@ def python(tmp_path):
 
 def test_kernels_that_another_process_compiled_backwards_are_found_and_call_each_other(python):
     python(BACKWARDS)
-    asked = f"import kernels; from forecastkit.arima import compiled; print(kernels.ask(3.0), {HITS})"
+    asked = f"import kernels; from forecastkit.arima import linking; print(kernels.ask(3.0), {HITS})"
     assert python(asked) == "7.0 [2]"
 
 
 def test_a_second_process_is_only_started_where_nothing_is_on_disk(python):
     starts = (
-        "import kernels, subprocess; from forecastkit.arima import compiled; began = []; whole = subprocess.Popen\n"
-        "compiled.subprocess.Popen = lambda *a, **k: began.append(a) or whole(*a, **k)\n"
-        "compiled.cores = lambda: 2\n"
+        "import kernels, subprocess; from forecastkit.arima import linking; began = []; whole = subprocess.Popen\n"
+        "linking.subprocess.Popen = lambda *a, **k: began.append(a) or whole(*a, **k)\n"
+        "linking.cores = lambda: 2\n"
         "print(kernels.ask(3.0), len(began))"
     )
     assert [python(starts), python(starts)] == ["7.0 1", "7.0 0"]
@@ -63,8 +63,8 @@ def test_a_second_process_is_only_started_where_nothing_is_on_disk(python):
 
 def test_a_second_process_that_fails_costs_nothing_but_time(python):
     broken = (
-        "import kernels; from forecastkit.arima import compiled; compiled.cores = lambda: 2\n"
-        "compiled.sys.executable = '/bin/false'\n"
+        "import kernels; from forecastkit.arima import linking; linking.cores = lambda: 2\n"
+        "linking.sys.executable = '/bin/false'\n"
         "print(kernels.ask(3.0))"
     )
     assert python(broken) == "7.0"

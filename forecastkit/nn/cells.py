@@ -1,0 +1,210 @@
+"""A GRU as a CPU trains it: each step is one product of matrices and one pass over the gates.
+
+PyTorch makes the passes of its `nn.GRU` there of dozens of small operations a step, and adds up the gradients of the
+weights step by step. Here the gates are one compiled loop, and the gradients of the weights one product over all steps.
+The weights and, but for rounding, the numbers are those of `nn.GRU`, which everything but training on a CPU goes
+through (decision 127).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from numba import float32
+from numpy.polynomial import Polynomial
+from torch import Tensor, nn
+
+from forecastkit.compiled import kernel
+
+
+def _lambert(depth: int) -> tuple[Any, Any]:
+    """p and q of tanh(x) = x p(x²) / q(x²), lowest powers first: Lambert's continued fraction (1768), cut off."""
+    over, under, square = Polynomial([1.0]), Polynomial([2.0 * depth - 1]), Polynomial([0.0, 1.0])
+    for odd in range(2 * depth - 3, 0, -2):
+        over, under = under, odd * under + square * over
+    return over.coef / under.coef[0], under.coef / under.coef[0]
+
+
+_P, _Q = (tuple(map(float32, part)) for part in _lambert(13))  # to 4e-7 up to the end
+_END = float32(9.0)  # in single precision tanh is one beyond
+_HALF, _ONE = float32(0.5), float32(1.0)
+
+
+@kernel
+def _tanh(x: Any) -> Any:
+    """In sums and products alone, so that a loop can do many at once."""
+    x = _END if x > _END else x
+    x = -_END if x < -_END else x
+    y = x * x
+    p, q = _P[6], _Q[6]
+    for k in range(5, -1, -1):
+        p, q = p * y + _P[k], q * y + _Q[k]
+    return x * p / q
+
+
+@kernel
+def _sigmoid(x: Any) -> Any:
+    return _HALF * _tanh(_HALF * x) + _HALF
+
+
+@kernel
+def _step(gates: Any, own: Any, bias: Any, before: Any, after: Any, row: Any) -> None:
+    """The state `after` [B, D] a step from that `before`, whose products with the weights `own` [B, 3D] are.
+
+    `gates` [B, 4D] has the input's share of the reset, update and new gate, and becomes those gates and, in its last
+    quarter, what the reset gate let through of. Cho et al. (2014), in the form that resets after the product.
+    """
+    batch, width = before.shape
+    for i in range(batch):
+        for j in range(2 * width):
+            row[j] = _sigmoid(gates[i, j] + own[i, j] + bias[j])
+        for j in range(width):
+            row[3 * width + j] = own[i, 2 * width + j] + bias[3 * width + j]
+        for j in range(width):
+            new = gates[i, 2 * width + j] + bias[2 * width + j]
+            row[2 * width + j] = _tanh(new + row[j] * row[3 * width + j])
+        for j in range(width):
+            new = row[2 * width + j]
+            after[i, j] = new + row[width + j] * (before[i, j] - new)
+        for j in range(4 * width):
+            gates[i, j] = row[j]
+
+
+@kernel
+def _step_back(gates: Any, before: Any, slope: Any, above: Any, later: Any, row: Any) -> None:
+    """From the slope of the loss by a state to that by what went into its gates, in the place of `gates` [B, 4D].
+
+    The slope is the sum of three, [B, D] each: what went past the later step's gates, `slope`, which becomes this
+    step's, what came from the layer `above`, and what went through the `later` gates. The third quarter of `gates`
+    becomes the slope by the product with the state, the last by that with the input.
+    """
+    batch, width = before.shape
+    for i in range(batch):
+        for j in range(4 * width):
+            row[j] = gates[i, j]
+        for j in range(width):
+            reset, update, new, through = row[j], row[width + j], row[2 * width + j], row[3 * width + j]
+            whole = slope[i, j] + above[i, j] + later[i, j]
+            by_new = whole * (_ONE - update) * (_ONE - new * new)
+            row[j] = by_new * through * reset * (_ONE - reset)
+            row[width + j] = whole * (before[i, j] - new) * update * (_ONE - update)
+            row[2 * width + j] = by_new * reset
+            row[3 * width + j] = by_new
+            slope[i, j] = whole * update
+        for j in range(4 * width):
+            gates[i, j] = row[j]
+
+
+class _Layer(NamedTuple):
+    """What one layer's forward pass leaves for the way back; `low` are the same in the precision of the products."""
+
+    of_input: Tensor  # low [3D, I]
+    of_state: Tensor  # low [3D, D]
+    inputs: Tensor  # low [T, B, I]
+    gates: Tensor  # [T, B, 4D]
+    states: Tensor  # [1 + T, B, D]
+    low: Tensor  # [1 + T, B, D]
+
+
+class _Stack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, dtype: torch.dtype, spare: list[Tensor], *weights: Tensor) -> Tensor:
+        ctx.layers, ctx.spare, below = [], spare, inputs.transpose(0, 1).to(dtype).contiguous()
+        for of_input, of_state, *biases in zip(*[iter(weights)] * 4, strict=True):
+            products = of_input.to(dtype), of_state.to(dtype)
+            ctx.layers.append(_read(below, products, _together(*biases), spare))
+            below = ctx.layers[-1].low[1:]
+        return ctx.layers[-1].states[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        found: list[Tensor] = []
+        above, state = None, slope.clone()
+        while ctx.layers:
+            layer = ctx.layers.pop()
+            slopes = _back(layer, state, above)
+            found = [*_by_weights(layer, slopes), *found]
+            above = _by_inputs(slopes, layer.of_input) if ctx.layers or ctx.needs_input_grad[0] else None
+            state = torch.zeros_like(slope)
+            ctx.spare.append(layer.gates)
+        return None if above is None else above.transpose(0, 1), None, None, *found
+
+
+def _together(of_input: Tensor, of_state: Tensor) -> Tensor:
+    """Biases of the reset and update gate, of the new gate, and of what the reset gate lets through; [4D]."""
+    width = len(of_input) // 3
+    return torch.cat([of_input[: 2 * width] + of_state[: 2 * width], of_input[2 * width :], of_state[2 * width :]])
+
+
+def _read(inputs: Tensor, products: tuple[Tensor, Tensor], bias: Tensor, spare: list[Tensor]) -> _Layer:
+    (of_input, of_state), (steps, batch, _) = products, inputs.shape
+    width = of_state.shape[1]
+    gates = _room(spare, (steps, batch, 4 * width))
+    _product(inputs.flatten(0, 1), of_input.t(), gates.flatten(0, 1)[:, : 3 * width])
+    states = torch.zeros(1 + steps, batch, width)
+    low = states if inputs.dtype == states.dtype else states.to(inputs.dtype)
+    own, by_state, row = torch.empty(batch, 3 * width), of_state.t(), torch.empty(4 * width)
+    for t in range(steps):
+        _product(low[t], by_state, own)
+        _step(*(part.numpy() for part in (gates[t], own, bias, states[t], states[t + 1], row)))
+        if low is not states:
+            low[t + 1] = states[t + 1]
+    return _Layer(*products, inputs, gates, states, low)
+
+
+def _room(spare: list[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """What an earlier step of training is done with: asking the system for as much again is a sixth of a step."""
+    found = spare.pop() if spare else torch.empty(0)
+    return found if found.shape == shape else torch.empty(shape)
+
+
+def _back(layer: _Layer, slope: Tensor, above: Tensor | None) -> Tensor:
+    """The slopes of the loss by what went into the gates, in the precision of the products; [T, B, 4D]."""
+    gates, of_state, width = layer.gates, layer.of_state, slope.shape[1]
+    slopes = gates if of_state.dtype == gates.dtype else torch.empty_like(gates, dtype=of_state.dtype)
+    later, nothing, row = torch.zeros_like(slope), torch.zeros_like(slope), slope.new_empty(4 * width)
+    for t in range(len(gates) - 1, -1, -1):
+        from_above = nothing if above is None else above[t]
+        _step_back(*(part.numpy() for part in (gates[t], layer.states[t], slope, from_above, later, row)))
+        if slopes is not gates:
+            slopes[t] = gates[t]
+        if t:
+            _product(slopes[t, :, : 3 * width], of_state, later)
+    return slopes
+
+
+def _by_weights(layer: _Layer, slopes: Tensor) -> tuple[Tensor, ...]:
+    """The slopes by the weights and biases, in the order of `nn.GRU`."""
+    width, inputs, flat = layer.states.shape[2], layer.inputs.flatten(0, 1), slopes.flatten(0, 1)
+    of_input = torch.cat([flat[:, : 2 * width].t() @ inputs, flat[:, 3 * width :].t() @ inputs])
+    of_state = flat[:, : 3 * width].t() @ layer.low[:-1].flatten(0, 1)
+    bias = layer.gates.sum((0, 1))
+    return of_input.float(), of_state.float(), torch.cat([bias[: 2 * width], bias[3 * width :]]), bias[: 3 * width]
+
+
+def _by_inputs(slopes: Tensor, of_input: Tensor) -> Tensor:
+    """The slopes by a layer's inputs; [T, B, I]."""
+    width, flat = slopes.shape[2] // 4, slopes.flatten(0, 1)
+    found = flat[:, : 2 * width] @ of_input[: 2 * width]
+    found.addmm_(flat[:, 3 * width :], of_input[2 * width :])
+    return found.float().view(*slopes.shape[:2], -1)
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """`left @ right` into `out`, which is of single precision."""
+    if left.dtype == out.dtype:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(left @ right)
+
+
+def last_state(cells: nn.GRU, inputs: Tensor, dtype: torch.dtype, spare: list[Tensor]) -> Tensor:
+    """The state of the last layer after all steps, with products in `dtype`; [B, T, I] -> [B, D].
+
+    Slopes can be asked for once. `spare` is room that one step of training leaves to the next.
+    """
+    weights = [weight for layer in cells.all_weights for weight in layer]
+    with torch.autocast("cpu", enabled=False):
+        found: Tensor = _Stack.apply(inputs, dtype, spare, *weights)
+    return found
