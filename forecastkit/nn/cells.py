@@ -8,10 +8,10 @@ through (decision 127).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from numba import float32
+from numba import float32, uint32
 from numpy.polynomial import Polynomial
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ def _lambert(depth: int) -> tuple[Any, Any]:
 _P, _Q = (tuple(map(float32, part)) for part in _lambert(13))  # to 4e-7 up to the end
 _END = float32(9.0)  # in single precision tanh is one beyond
 _HALF, _ONE = float32(0.5), float32(1.0)
+_SIXTEEN, _BIT, _BELOW_HALF = uint32(16), uint32(1), uint32(0x7FFF)
 
 
 @kernel
@@ -49,51 +50,75 @@ def _sigmoid(x: Any) -> Any:
 
 
 @kernel
-def _step(gates: Any, own: Any, bias: Any, before: Any, after: Any, row: Any) -> None:
-    """The state `after` [B, D] a step from that `before`, whose products with the weights `own` [B, 3D] are.
+def _step(t: int, gates: Any, own: Any, bias: Any, states: Any, row: Any) -> None:
+    """The state after step `t` in `states` [1 + T, B, D] from that before it, whose products with weights are `own`.
 
-    `gates` [B, 4D] has the input's share of the reset, update and new gate, and becomes those gates and, in its last
+    `gates[t]` [B, 4D] has the input's share of the reset, update and new gate, and becomes those gates and, in its last
     quarter, what the reset gate let through of. Cho et al. (2014), in the form that resets after the product.
     """
-    batch, width = before.shape
-    for i in range(batch):
+    gate, before, after = gates[t], states[t], states[t + 1]
+    width = before.shape[1]
+    for i in range(len(before)):
         for j in range(2 * width):
-            row[j] = _sigmoid(gates[i, j] + own[i, j] + bias[j])
+            row[j] = _sigmoid(gate[i, j] + own[i, j] + bias[j])
         for j in range(width):
             row[3 * width + j] = own[i, 2 * width + j] + bias[3 * width + j]
         for j in range(width):
-            new = gates[i, 2 * width + j] + bias[2 * width + j]
+            new = gate[i, 2 * width + j] + bias[2 * width + j]
             row[2 * width + j] = _tanh(new + row[j] * row[3 * width + j])
         for j in range(width):
             new = row[2 * width + j]
             after[i, j] = new + row[width + j] * (before[i, j] - new)
         for j in range(4 * width):
-            gates[i, j] = row[j]
+            gate[i, j] = row[j]
 
 
 @kernel
-def _step_back(gates: Any, before: Any, slope: Any, above: Any, later: Any, row: Any) -> None:
-    """From the slope of the loss by a state to that by what went into its gates, in the place of `gates` [B, 4D].
+def _step_back(t: int, gates: Any, states: Any, slope: Any, above: Any, later: Any, row: Any, total: Any) -> None:
+    """From the slope of the loss by the state after step `t` to that by what went into its gates, in their place.
 
     The slope is the sum of three, [B, D] each: what went past the later step's gates, `slope`, which becomes this
-    step's, what came from the layer `above`, and what went through the `later` gates. The third quarter of `gates`
-    becomes the slope by the product with the state, the last by that with the input.
+    step's, what came from the layer `above` (one for all steps, or each its own), and what went through the `later`
+    gates. The third quarter of the gates becomes the slope by the product with the state, the last by that with the
+    input. `total` [4D] adds all up.
     """
-    batch, width = before.shape
-    for i in range(batch):
-        for j in range(4 * width):
-            row[j] = gates[i, j]
-        for j in range(width):
-            reset, update, new, through = row[j], row[width + j], row[2 * width + j], row[3 * width + j]
-            whole = slope[i, j] + above[i, j] + later[i, j]
-            by_new = whole * (_ONE - update) * (_ONE - new * new)
-            row[j] = by_new * through * reset * (_ONE - reset)
-            row[width + j] = whole * (before[i, j] - new) * update * (_ONE - update)
-            row[2 * width + j] = by_new * reset
-            row[3 * width + j] = by_new
-            slope[i, j] = whole * update
-        for j in range(4 * width):
-            gates[i, j] = row[j]
+    gate = gates[t]
+    for i in range(len(slope)):
+        _row_back(i, gate, states[t], slope, above[t % len(above)], later, row, total)
+        for j in range(len(row)):
+            gate[i, j] = row[j]
+
+
+@kernel
+def _step_back_low(
+    t: int, low: Any, bits: Any, gates: Any, states: Any, slope: Any, above: Any, later: Any, row: Any, total: Any
+) -> None:
+    """The same where `low[t]` [B, 4D] gets the slopes as bfloat16: the upper half of the `bits` of `row`, rounded."""
+    half = low[t]
+    for i in range(len(slope)):
+        _row_back(i, gates[t], states[t], slope, above[t % len(above)], later, row, total)
+        for j in range(len(row)):
+            odd = (bits[j] >> _SIXTEEN) & _BIT  # a tie goes to the even one
+            half[i, j] = (bits[j] + _BELOW_HALF + odd) >> _SIXTEEN
+
+
+@kernel
+def _row_back(i: int, gate: Any, before: Any, slope: Any, above: Any, later: Any, row: Any, total: Any) -> None:
+    """`_step_back` of one window into `row` [4D]: a place of its own, so that loops over it become vector code."""
+    width = before.shape[1]
+    for j in range(len(row)):
+        row[j] = gate[i, j]
+    for j in range(width):
+        reset, update, new, through = row[j], row[width + j], row[2 * width + j], row[3 * width + j]
+        whole = slope[i, j] + above[i, j] + later[i, j]
+        by_new = whole * (_ONE - update) * (_ONE - new * new)
+        row[j] = by_new * through * reset * (_ONE - reset)
+        row[width + j] = whole * (before[i, j] - new) * update * (_ONE - update)
+        row[2 * width + j] = by_new * reset
+        row[3 * width + j] = by_new
+        slope[i, j] = whole * update
+    for j in range(len(row)):
+        total[j] += row[j]
 
 
 class _Layer(NamedTuple):
@@ -120,15 +145,16 @@ class _Stack(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         found: list[Tensor] = []
-        above, state = None, slope.clone()
+        state, above = slope.clone(), torch.zeros(1, *slope.shape)
         while ctx.layers:
             layer = ctx.layers.pop()
-            slopes = _back(layer, state, above)
-            found = [*_by_weights(layer, slopes), *found]
-            above = _by_inputs(slopes, layer.of_input) if ctx.layers or ctx.needs_input_grad[0] else None
+            slopes, total = _back(layer, state, above)
+            found = [*_by_weights(layer, slopes, total), *found]
+            if ctx.layers or ctx.needs_input_grad[0]:
+                above = _by_inputs(slopes, layer.of_input)
             state = torch.zeros_like(slope)
             ctx.spare.append(layer.gates)
-        return None if above is None else above.transpose(0, 1), None, None, *found
+        return above.transpose(0, 1) if ctx.needs_input_grad[0] else None, None, None, *found
 
 
 def _together(of_input: Tensor, of_state: Tensor) -> Tensor:
@@ -144,10 +170,11 @@ def _read(inputs: Tensor, products: tuple[Tensor, Tensor], bias: Tensor, spare: 
     _product(inputs.flatten(0, 1), of_input.t(), gates.flatten(0, 1)[:, : 3 * width])
     states = torch.zeros(1 + steps, batch, width)
     low = states if inputs.dtype == states.dtype else states.to(inputs.dtype)
-    own, by_state, row = torch.empty(batch, 3 * width), of_state.t(), torch.empty(4 * width)
+    own, by_state = torch.empty(batch, 3 * width), of_state.t()
+    arrays = [part.numpy() for part in (gates, own, bias, states, torch.empty(4 * width))]
     for t in range(steps):
         _product(low[t], by_state, own)
-        _step(*(part.numpy() for part in (gates[t], own, bias, states[t], states[t + 1], row)))
+        _step(t, *arrays)
         if low is not states:
             low[t + 1] = states[t + 1]
     return _Layer(*products, inputs, gates, states, low)
@@ -159,28 +186,29 @@ def _room(spare: list[Tensor], shape: tuple[int, ...]) -> Tensor:
     return found if found.shape == shape else torch.empty(shape)
 
 
-def _back(layer: _Layer, slope: Tensor, above: Tensor | None) -> Tensor:
-    """The slopes of the loss by what went into the gates, in the precision of the products; [T, B, 4D]."""
-    gates, of_state, width = layer.gates, layer.of_state, slope.shape[1]
-    slopes = gates if of_state.dtype == gates.dtype else torch.empty_like(gates, dtype=of_state.dtype)
-    later, nothing, row = torch.zeros_like(slope), torch.zeros_like(slope), slope.new_empty(4 * width)
+def _back(layer: _Layer, slope: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+    """The slopes of the loss by what went into the gates, [T, B, 4D] and in single precision their sum, [4D]."""
+    gates, width = layer.gates, slope.shape[1]
+    later, row = torch.zeros_like(slope), torch.empty(4 * width)
+    total = torch.zeros(4 * width, dtype=torch.float64)
+    slopes, back = gates, cast("Any", _step_back)
+    arrays = [part.numpy() for part in (gates, layer.states, slope, above, later, row, total)]
+    if layer.low is not layer.states:
+        slopes, back = torch.empty_like(gates, dtype=layer.low.dtype), _step_back_low
+        arrays = [slopes.view(torch.uint16).numpy(), row.view(torch.uint32).numpy(), *arrays]
     for t in range(len(gates) - 1, -1, -1):
-        from_above = nothing if above is None else above[t]
-        _step_back(*(part.numpy() for part in (gates[t], layer.states[t], slope, from_above, later, row)))
-        if slopes is not gates:
-            slopes[t] = gates[t]
+        back(t, *arrays)
         if t:
-            _product(slopes[t, :, : 3 * width], of_state, later)
-    return slopes
+            _product(slopes[t, :, : 3 * width], layer.of_state, later)
+    return slopes, total.float()
 
 
-def _by_weights(layer: _Layer, slopes: Tensor) -> tuple[Tensor, ...]:
+def _by_weights(layer: _Layer, slopes: Tensor, total: Tensor) -> tuple[Tensor, ...]:
     """The slopes by the weights and biases, in the order of `nn.GRU`."""
     width, inputs, flat = layer.states.shape[2], layer.inputs.flatten(0, 1), slopes.flatten(0, 1)
     of_input = torch.cat([flat[:, : 2 * width].t() @ inputs, flat[:, 3 * width :].t() @ inputs])
     of_state = flat[:, : 3 * width].t() @ layer.low[:-1].flatten(0, 1)
-    bias = layer.gates.sum((0, 1))
-    return of_input.float(), of_state.float(), torch.cat([bias[: 2 * width], bias[3 * width :]]), bias[: 3 * width]
+    return of_input.float(), of_state.float(), torch.cat([total[: 2 * width], total[3 * width :]]), total[: 3 * width]
 
 
 def _by_inputs(slopes: Tensor, of_input: Tensor) -> Tensor:
