@@ -239,7 +239,8 @@ def _canvas(height: float = _SIZE[1]) -> tuple[Figure, Axes]:
 
 
 def _dates(axes: Axes) -> None:
-    locator = mdates.AutoDateLocator(maxticks=5)
+    # Two years are marked by the year: two to four of them have more months than five marks can go through.
+    locator = mdates.AutoDateLocator(minticks=2, maxticks=5)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
 

@@ -210,11 +210,32 @@ class Report:
         traits = self.segments.set_index("series") if own else pd.DataFrame()
         for key in own:
             _known(key, (*_GROUPS, *traits.columns), "grouped")
-        found = []
-        for model in self.models:
-            for table in self.tables(model):
-                found.append(scores.sums(scores.cells(_with(table, traits[own]), model, keys), keys))
-        return pd.concat(found).groupby(level=list(keys), sort=False).sum(min_count=1) if found else pd.DataFrame()
+        if {"time", "step"} & set(keys):
+            return self._added(keys, traits[own])
+        total = self._windows.reset_index()
+        for key in own:
+            total[key] = total["series"].map(traits[key])
+        return total.groupby(list(keys), sort=False)[list(self._windows)].sum(min_count=1)
+
+    @cached_property
+    def _windows(self) -> pd.DataFrame:
+        """The sums of each model's cells: most tables of a page are made from them, and the forecasts are read once."""
+        import pandas as pd
+
+        return self._added(["model", "series", "window", "cutoff"], pd.DataFrame())
+
+    def _added(self, keys: Sequence[str], traits: pd.DataFrame) -> pd.DataFrame:
+        """`sums` from the forecasts themselves, a window at a time; `traits` of the series are among the keys."""
+        import pandas as pd
+
+        found = [
+            scores.sums(scores.cells(_with(table, traits), model, keys), keys)
+            for model in self.models
+            for table in self.tables(model)
+        ]
+        if not found:
+            return scores.none(keys)
+        return pd.concat(found).groupby(level=list(keys), sort=False).sum(min_count=1)
 
     def reliability(self) -> pd.DataFrame:
         """Does a level cover its share? A row a model and level: below, at_most, bin, rows.
@@ -325,7 +346,7 @@ class Report:
         """
         model = model or str(self.leaderboard()["model"].iloc[0])
         _there(model, self.models)
-        total = replace(self, head=self.head | {"recipes": {model: ""}}).sums(["series"])
+        total = self.sums(["model", "series"]).loc[model]
         found = scores.ratios(total).assign(tracking=total["signed"] * total["rows"] / total["absolute_mean"])
         found = found.sort_values(_known(by, found.columns, "sorted"), ascending=False).head(count or len(found))
         return found.reset_index().merge(self.segments, on="series", how="left")

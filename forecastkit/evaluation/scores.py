@@ -97,6 +97,12 @@ def sums(cells: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return cells.assign(**means).groupby(list(keys), sort=False)[[*_POOLED, *_MEANS]].sum(min_count=1)
 
 
+def none(keys: Sequence[str]) -> pd.DataFrame:
+    """The sums of nothing."""
+    index = pd.MultiIndex.from_tuples([], names=list(keys)) if len(keys) > 1 else pd.Index([], name=keys[0])
+    return pd.DataFrame(columns=[*_POOLED, *_MEANS], index=index, dtype=float)
+
+
 def ratios(total: pd.DataFrame) -> pd.DataFrame:
     """Metrics from sums; NaN where the denominator is zero."""
     if total.empty:
