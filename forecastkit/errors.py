@@ -70,7 +70,7 @@ class SeriesTooShortError(DataError):
     """A series has `found` periods where `needed` are required."""
 
     def __init__(self, series: str, *, needed: int, found: int, what: str) -> None:
-        message = f"series {series!r} has {found} periods, {what} needs at least {needed}"
+        message = f"series {series!r} has {counted(found, 'period')}, {what} needs at least {needed}"
         super().__init__(message, series=series)
         self.needed, self.found = needed, found
 
@@ -119,6 +119,11 @@ class StoreError(ForecastkitError, OSError):
 
 def _all(first: str | None, every: Iterable[str]) -> tuple[str, ...]:
     return tuple(every) or (() if first is None else (first,))
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count and its noun: "1 row", "2 rows"; `many` where more than an s is different ("series have")."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def such(count: int) -> str:

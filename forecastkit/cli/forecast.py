@@ -95,7 +95,8 @@ def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> N
     absent = [name for name in fitted if name not in there]
     if absent:
         names = ", ".join(map(repr, absent[:_FEW])) + (" and so on" if len(absent) > _FEW else "")
-        console.say(f"{len(absent):,} of {len(fitted):,} series are not in {source} and get no forecast: {names}")
+        are, get = ("is", "gets") if len(absent) == 1 else ("are", "get")
+        console.say(f"{len(absent):,} of {len(fitted):,} series {are} not in {source} and {get} no forecast: {names}")
 
 
 def _future(fitted: Fitted, flags: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forecastkit.cli import console, options
+from forecastkit.errors import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +147,7 @@ def _show(report: Report) -> None:
     rows = [[row["model"], *(row[name] for name in shown)] for row in _marked(board)]
     title = (
         f"{data['name']}: {data['series']:,} series, freq {data['freq']}, horizon {plan['horizon']}, "
-        f"{plan['windows']} windows, season {plan['season']}"
+        f"{counted(plan['windows'], 'window')}, season {plan['season']}"
     )
     console.print_table(["model", *shown], rows, title=title, spare=[name for name in _SPARE if name in shown])
     console.say(
@@ -160,7 +161,7 @@ def _show(report: Report) -> None:
     if report.conformal is not None:
         from forecastkit.recipes import label
 
-        console.say(f"intervals are made from {plan['calibrate']} windows before: {label(report.conformal)}")
+        console.say(f"intervals are made from {counted(plan['calibrate'], 'window')} before: {label(report.conformal)}")
     for model, there in report.unfinished.items():
         console.say(f"{model} is left out, as it is not finished ({there}): backtest with --resume goes on")
     failures = report.failures
@@ -168,7 +169,8 @@ def _show(report: Report) -> None:
         console.say(f"{row['model']} failed on {row['series']!r}: {row['reason']} (seasonal naive stood in)")
     if report.head["left_out"]:
         names = report.head["left_out"]
-        console.say(f"{len(names):,} series miss a window, too short or ended before it, such as {names[0]!r}")
+        miss = counted(len(names), "series misses", "series miss")
+        console.say(f"{miss} a window, too short or ended before it, such as {names[0]!r}")
     if short := report.head.get("under_a_season"):
         console.say(
             f"MASE of {short:,} series without a whole season before a cutoff is scaled by change from period to period"

@@ -19,7 +19,7 @@ from forecastkit.data import calendar
 from forecastkit.data.calendar import Frequency, shown
 from forecastkit.data.columns import Columns, coded, id_texts, numbers, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
-from forecastkit.errors import ColumnError, DataError, FrequencyError, closest
+from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, counted
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +104,8 @@ def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
     if np.isinf(y).any():
         at = int(np.flatnonzero(np.isinf(y))[0])
         raise DataError(
-            f"column {columns.target!r} has {int(np.isinf(y).sum()):,} infinite values, the first in series "
-            f"{ids[owner[at]]!r} at {shown(stamps[at])}",
+            f"column {columns.target!r} has {counted(int(np.isinf(y).sum()), 'infinite value')}, the first in "
+            f"series {ids[owner[at]]!r} at {shown(stamps[at])}",
             series=ids[owner[at]],
         )
     return _Rows(ids, owner, stamps, y, order)
@@ -156,7 +156,8 @@ def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints) -> DataError:
     elif len(ids) == 1:
         hint = "name the column that tells the series apart with id (--id), or " + hint
     return DataError(
-        f"{len(owner):,} rows repeat a series and time, the first is {ids[owner[0]]!r} at {shown(stamps[0])}: {hint}",
+        f"{counted(len(owner), 'row repeats', 'rows repeat')} a series and time, the first is {ids[owner[0]]!r} at "
+        f"{shown(stamps[0])}: {hint}",
         series=ids[owner[0]],
     )
 
@@ -236,7 +237,7 @@ def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
         at = int(np.flatnonzero(slow)[0])
         name = rows.ids[owner[first[at]]]
         raise FrequencyError(
-            f"mixed frequencies: {int(slow.sum()):,} of {len(rows.ids):,} series, the first is {name!r}, have a value "
+            f"mixed frequencies: {int(slow.sum()):,} of {len(rows.ids):,} series, the first is {name!r}, with a value "
             f"every {smallest[at]} periods of {frequency.alias!r} only: forecast them apart, or aggregate all alike",
             series=name,
             expected=frequency.alias,
@@ -270,8 +271,8 @@ def _inner(rows: _Rows, columns: Columns) -> Ints | slice:
     if (count == 0).any():
         name = rows.ids[int(np.flatnonzero(count == 0)[0])]
         raise DataError(
-            f"{int((count == 0).sum()):,} series have no value at all in {columns.target!r}, the first is {name!r}: "
-            "drop them",
+            f"{counted(int((count == 0).sum()), 'series has', 'series have')} no value at all in {columns.target!r}, "
+            f"the first is {name!r}: drop what has none",
             series=name,
         )
     places = np.flatnonzero(seen)
@@ -286,8 +287,8 @@ def _not_blown_up(rows: _Rows, lengths: Ints, frequency: Frequency) -> None:
     if cells > _MOST_CELLS and cells > _MOST_BLOWN * len(rows.y):
         name = rows.ids[int(np.argmax(lengths))]
         raise FrequencyError(
-            f"at {frequency.alias!r} the {len(rows.y):,} rows would spread over {cells:,} periods; series {name!r} "
-            f"alone spans {int(lengths.max()):,}. Look for a mistyped date, or give a longer freq (--freq)",
+            f"at {frequency.alias!r} the {counted(len(rows.y), 'row')} would spread over {cells:,} periods; series "
+            f"{name!r} alone spans {int(lengths.max()):,}. Look for a mistyped date, or give a longer freq (--freq)",
             series=name,
         )
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from forecastkit.data.columns import Columns, coded, id_texts, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Panel
-from forecastkit.errors import ColumnError, DataError, FrequencyError, closest
+from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, counted
 
 
 def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None = None) -> Floats:
@@ -40,7 +40,7 @@ def check_complete(model: str, history: Panel, values: Floats, future: Any = Non
     `future` is what they were laid out from: ids in it that `history` does not have are most often the reason.
     """
     if np.isinf(values).any():
-        raise DataError(f"the future has {int(np.isinf(values).sum()):,} infinite values")
+        raise DataError(f"the future has {counted(int(np.isinf(values).sum()), 'infinite value')}")
     holes: Any = np.isnan(values)  # [N, H, K]
     if not holes.any():
         return
@@ -51,8 +51,8 @@ def check_complete(model: str, history: Panel, values: Floats, future: Any = Non
     every = [history.ids[i] for i in np.flatnonzero(missing.any(axis=1))]
     raise DataError(
         f"{_strangers(history, future)}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
-        f"them by future, on the command line --future; {int(missing.sum()):,} of {missing.size:,} rows miss one, the "
-        f"first is {every[0]!r} at {at}",
+        f"them by future, on the command line --future; one is missing in {int(missing.sum()):,} of "
+        f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}",
         series=every[0],
         every=every,
     )
@@ -132,10 +132,10 @@ def _speaks_for_all(table: pa.Table, columns: Columns, numbers: Any) -> None:
 def _once(history: Panel, horizon: int, owner: Any, step: Any) -> None:
     """Refuse a plan that says two things of one period."""
     cells, count = np.unique(owner * horizon + step, return_counts=True)
-    if (count > 1).any():
+    if twice := int((count > 1).sum()):
         series, at = divmod(int(cells[count > 1][0]), horizon)
         when = history.calendar.texts(history.ends[series : series + 1] + 1 + at)[0]
         raise DataError(
-            f"the future has {int((count > 1).sum()):,} periods twice, the first is {history.ids[series]!r} at {when}",
+            f"the future has {counted(twice, 'period')} twice, the first is {history.ids[series]!r} at {when}",
             series=history.ids[series],
         )

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from forecastkit import recipes
+from forecastkit.errors import counted
 from forecastkit.evaluation import comparison
 from forecastkit.evaluation.charts import COLOURS, Chart, Charts, Fan
 from forecastkit.evaluation.segments import THIRD
@@ -90,7 +91,7 @@ def render(report: Report) -> str:
     plan, data = report.head["plan"], report.head["data"]
     subtitle = (
         f"{data['series']:,} series of frequency {data['freq']} · horizon {plan['horizon']} · "
-        f"{plan['windows']} windows, the last after {report.head['cutoffs'][-1]} · season {plan['season']}"
+        f"{counted(plan['windows'], 'window')}, the last after {report.head['cutoffs'][-1]} · season {plan['season']}"
     )
     sections = [section for section in _sections(page) if section.tables or section.charts]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -204,9 +205,8 @@ def _where(page: _Page) -> Section:
     for name in _segments(page.report):
         charts.append((page.draw.dots(page.mase(name), "MASE", f"Error by {name.replace('_', ' ')}"), ""))
         tables.append(_by_segment(page, name))
-    words = (
-        f"Charts show the {len(page.coloured)} best models; the tables are of {page.best}, bias by segment included."
-    )
+    best = counted(len(page.coloured), "best model")
+    words = f"Charts show the {best}; the tables are of {page.best}, bias by segment included."
     return Section("where", "Where it fails", words, tables, charts)
 
 
@@ -398,7 +398,7 @@ def _data(page: _Page) -> Section:
         )
     if head["left_out"]:
         rows = [[name] for name in head["left_out"][:10]]
-        tables.append(Table(f"{len(head['left_out']):,} series miss a window; the first are", ["series"], rows))
+        tables.append(Table(f"Series that miss a window, {len(head['left_out']):,} in all", ["series"], rows))
     return Section("data", "The data", "", tables)
 
 

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from forecastkit.data.io import write_atomic
 from forecastkit.data.panel import Ints, Panel
-from forecastkit.errors import ConfigError, StoreError
+from forecastkit.errors import ConfigError, StoreError, counted
 from forecastkit.evaluation import metrics
 from forecastkit.evaluation.splits import Plan, Window
 from forecastkit.execution import Usage
@@ -255,7 +255,11 @@ def unfinished(folder: Path, head: Mapping[str, Any]) -> dict[str, str]:
     most = np.max([np.ones(windows, np.int64), *found.values()], axis=0)
     needed = np.array(head.get("taking_part") or most)  # [W]
     whole = {model: int((counts >= needed).sum()) for model, counts in found.items()}
-    return {model: f"{n} of {windows} windows are whole" for model, n in whole.items() if n < windows}
+    return {
+        model: f"{n} of {counted(windows, 'window')} {'is' if 1 in (n, windows) else 'are'} whole"
+        for model, n in whole.items()
+        if n < windows
+    }
 
 
 def _series(folder: Path, model: str, windows: int, horizon: int) -> Ints:

@@ -255,7 +255,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(command, demand: Path, monke
     assert "--resume" in done.err
     shown = command("report", "run")
     assert shown.code == 0
-    assert "seasonal_naive is left out, as it is not finished (0 of 1 windows are whole)" in shown.err
+    assert "seasonal_naive is left out, as it is not finished (0 of 1 window is whole)" in shown.err
     assert list(json.loads(command("report", "run", "--json").out)["unfinished"]) == ["seasonal_naive"]
     assert command("backtest", demand, *SMALL, "-o", "run", "--resume").code == 0
     assert len(calls) == 3
@@ -344,7 +344,7 @@ def test_a_model_remembers_what_the_columns_were_called(command, demand: Path) -
     ("plan", "words"),
     [
         ({"itm": ["milk", "milk"], "ds": ["2024-03-31", "2024-03-31"]}, "unique_id"),
-        ({"unique_id": ["milk", "milk"], "ds": ["2024-03-31", "2024-03-31"]}, "1 periods twice"),
+        ({"unique_id": ["milk", "milk"], "ds": ["2024-03-31", "2024-03-31"]}, "1 period twice"),
     ],
 )
 def test_a_plan_that_says_two_things_of_one_day_is_refused(command, demand: Path, plan: dict, words: str) -> None:

@@ -123,3 +123,25 @@ def test_explain_takes_the_horizon_that_the_model_was_fitted_for(command, demand
     assert command("fit", "early.csv", "-m", quick, "-h", "3", "--season", "7", "-o", "model").code == 0
     done = command("explain", "model", "--actual", demand)
     assert (done.code, "in the last 3 periods" in done.out) == (0, True)
+
+
+def test_what_there_is_one_of_is_called_so(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    frame.to_csv("t.csv", index=False)
+    young = frame[frame["unique_id"] == "milk"].tail(13)
+    pd.concat([young, frame[frame["unique_id"] != "milk"]]).to_csv("young.csv", index=False)
+    frame[frame["unique_id"] != "milk"].to_csv("fewer.csv", index=False)
+    pd.concat([frame, frame.tail(1)]).to_csv("twice.csv", index=False)
+    once = ("--horizon", "1", "-m", "naive", "-m", "ets")
+    said = {
+        "1 window, season 7": command("backtest", "t.csv", *once, "--calibrate", "1").out,
+        "made from 1 window before": command("backtest", "t.csv", *once, "--calibrate", "1").err,
+        "1 series misses a window": command("backtest", "young.csv", *once, "--windows", "13", "-m", "naive").err,
+        "1 row repeats a series and time": command("check", "twice.csv").err,
+        "a backtest of 1 window with": command("backtest", "t.csv", "--horizon", "90", "-m", "naive").err,
+    }
+    command("fit", "t.csv", "-m", "naive", "-o", "model")
+    said["1 of 3 series is not in fewer.csv and gets no"] = command(
+        "forecast", "model", "-h", "1", "--data", "fewer.csv"
+    ).err
+    assert {words: words in text for words, text in said.items()} == dict.fromkeys(said, True)

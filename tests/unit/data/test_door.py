@@ -160,7 +160,7 @@ def test_ids_of_any_type_become_text(ids: Any, text: str) -> None:
 
 @pytest.mark.parametrize("nothing", [None, pd.NA, np.nan])
 def test_an_empty_id_is_refused(nothing: Any) -> None:
-    assert "has 1 empty ids" in str(refusal(table(unique_id=["milk", nothing, "milk", 3])))
+    assert "has 1 empty id" in str(refusal(table(unique_id=["milk", nothing, "milk", 3])))
 
 
 def test_series_stand_in_the_order_of_their_text() -> None:
@@ -200,8 +200,8 @@ def test_times_may_be_written_in_many_ways(times: Any) -> None:
         (["31.12.2024"] * 4, "can't be read, the first is '31.12.2024' in row 1: write them as 2024-12-31"),
         (["2024-02-30"] * 4, "can't be read, the first is '2024-02-30'"),
         ([1, 2, 3, 4], "holds numbers \\(1\\), dates are needed"),
-        ([DAYS[0], pd.NaT, DAYS[2], DAYS[3]], "1 empty times, the first in row 2"),
-        ([None, "2024-01-02", "2024-01-03", "2024-01-04"], "1 empty times, the first in row 1"),
+        ([DAYS[0], pd.NaT, DAYS[2], DAYS[3]], "1 empty time, the first in row 2"),
+        ([None, "2024-01-02", "2024-01-03", "2024-01-04"], "1 empty time, the first in row 1"),
         ([DAYS[0], "x", 3, None], "holds Timestamp and int and str"),
         ([True] * 4, "is bool, dates are needed"),
         ([pd.Timedelta(1, "h")] * 4, "is duration"),
@@ -357,7 +357,7 @@ def test_nan_at_both_ends_is_cut_off() -> None:
 
 def test_a_series_without_any_value_is_named() -> None:
     error = refusal(pd.concat([table(), table(unique_id="oats", y=np.nan)]))
-    assert "1 series have no value at all in 'y', the first is 'oats'" in str(error)
+    assert "1 series has no value at all in 'y', the first is 'oats'" in str(error)
     assert error.series == "oats"
 
 
@@ -391,7 +391,7 @@ def test_booleans_count_as_one_and_zero() -> None:
         (["5", "4,5", "6", "7"], "the first is '4,5' in row 2"),
         ([5, "few", 6.0, None], "holds float and int and str"),
         ([5.0, np.inf, 6.0, -np.inf], "2 infinite values, the first in series 'milk' at 2024-01-02"),
-        (["5", "inf", "6", "7"], "1 infinite values"),
+        (["5", "inf", "6", "7"], "1 infinite value"),
         (DAYS, "is timestamp"),
         ([[1]] * 4, "is list"),
         ([1j] * 4, "holds complex"),
@@ -431,7 +431,7 @@ def test_covariates_follow_their_rows_through_sorting_and_gaps() -> None:
 
 
 def test_an_infinite_covariate_is_refused() -> None:
-    assert "covariate 'price' has 1 infinite values" in str(refusal(table(price=[1, np.inf, 1, 1]), past="price"))
+    assert "covariate 'price' has 1 infinite value" in str(refusal(table(price=[1, np.inf, 1, 1]), past="price"))
 
 
 def test_a_date_is_no_covariate() -> None:
