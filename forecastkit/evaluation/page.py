@@ -5,7 +5,7 @@ What it says is gathered here as sections of words, tables and charts; `report.h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from forecastkit import recipes
+from forecastkit.data.screening import in_words
 from forecastkit.errors import counted
 from forecastkit.evaluation import comparison
 from forecastkit.evaluation.charts import COLOURS, Chart, Charts, Fan
@@ -388,8 +389,8 @@ def _costs(page: _Page) -> Section:
 
 def _data(page: _Page) -> Section:
     head = page.report.head
-    screening = [[k.replace("_", " "), _words(v)] for k, v in head.get("screening", {}).items()]
-    tables = [Table("The data, screened", ["what", "found"], screening, (0, 1))]
+    screened = in_words(head.get("screening", {}))
+    tables = [Table("The data, screened", ["what", "found"], screened, (0, 1))]
     failures = page.report.failures.drop_duplicates(["model", "reason"])
     if len(failures):
         rows = [[r["model"], r["series"], r["reason"]] for r in failures.head(20).to_dict("records")]
@@ -428,11 +429,3 @@ def _percent(value: float) -> str:
 
 def _p(value: float) -> str:
     return f"= {value:.3f}" if value >= 0.001 else "below 0.001"
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return ", ".join(map(str, value)) or "none"
-    return f"{value:,}" if isinstance(value, (int, float)) else str(value)

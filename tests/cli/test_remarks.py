@@ -145,3 +145,16 @@ def test_what_there_is_one_of_is_called_so(command, demand: Path) -> None:
         "forecast", "model", "-h", "1", "--data", "fewer.csv"
     ).err
     assert {words: words in text for words, text in said.items()} == dict.fromkeys(said, True)
+
+
+def test_a_backtest_says_that_demand_is_below_zero_as_check_does(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    frame.loc[[3, 4, 95], "y"] = [-1.0, -2.0, -3.0]
+    frame.to_csv("returns.csv", index=False)
+    found = json.loads(command("check", "returns.csv", "--json").out)
+    assert (found["negatives"], found["series_with_negatives"]) == (3, 2)
+    line = ("--horizon", "7", "-m", "naive")
+    done = command("backtest", "returns.csv", *line)
+    assert (done.code, done.err.count("negatives: 3 periods of 2 series;")) == (0, 1)
+    assert json.loads(command("backtest", "returns.csv", *line, "--json").out)["leaderboard"]
+    assert "negatives" not in command("backtest", demand, *line).err
