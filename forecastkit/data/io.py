@@ -182,5 +182,13 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or f"{error}; is the disk full?"  # numpy's short write has no word
+        # numpy's short write has no word of its own
+        reason = in_the_way(path.parent) or error.strerror or f"{error}; is the disk full?"
         raise StoreError(f"{path} can't be written: {reason}") from error
+
+
+def in_the_way(folder: Path) -> str:
+    """What to say of a file that stands where `folder`, or one above it, is to be; or nothing."""
+    places = (folder, *folder.parents)
+    file = next((place for place in places if os.path.isfile(place)), None)  # silent where nothing may be seen
+    return "" if file is None else f"{file} is a file where a folder is needed: choose another name, or move the file"

@@ -28,6 +28,25 @@ def test_what_can_not_be_written_is_called_as_the_person_called_it(command, dema
     assert "blocker/out can't be written: " in done.err
 
 
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        (("backtest", "DEMAND", "--horizon", "7", "-m", "naive", "-o", "blocker"), "blocker"),
+        (("backtest", "DEMAND", "--horizon", "7", "-m", "naive", "-o", "blocker/run"), "blocker/run"),
+        (("fit", "DEMAND", "-m", "naive", "-o", "blocker/model"), "blocker/model"),
+        (("forecast", "model", "-h", "3", "-o", "blocker/out.csv"), "blocker/out.csv"),
+    ],
+)
+def test_a_file_where_a_folder_is_needed_is_called_one(command, demand: Path, line: tuple, place: str) -> None:
+    command("fit", demand, "-m", "naive", "-o", "model")
+    Path("blocker").write_text("mine")
+    done = command(*(demand if word == "DEMAND" else word for word in line))
+    assert (done.code, done.out) == (6, "")
+    assert done.err.startswith(f"error: {place} can't be written: ")
+    assert "blocker is a file where a folder is needed: choose another name" in done.err
+    assert Path("blocker").read_text() == "mine"
+
+
 def test_fit_looks_at_its_folder_before_the_work(command, demand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forecastkit.local.fit_spread", None)
     Path("mine").mkdir()
