@@ -43,6 +43,7 @@ _SPARE = ("rmsse", "95 %", "size_mb", "series", "cpu_s", "peak_mb", "predict_s",
 _GROUPED = ("mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "width", "wis", "crps", "cells")
 _GROUPED_SPARE = ("rmsse", "crps", "wis", "width", "smape", "cells", "coverage", "wql")
 _INPUTS = ("input", "kind", "mase", "increase", "low", "high")
+INTERVALS = "by_step=true,decay=1,rate=0"  # what `Conformal` makes them with where nothing is asked for
 MEANING = "mase is that with the input made meaningless, increase what it costs, low to high at 95 % over series"
 
 
@@ -69,6 +70,7 @@ showing_options = options.packed(
         "--conformal",
         type=options.Intervals(),
         metavar="TEXT",
+        show_default=INTERVALS,
         help="How --calibrate makes intervals: group=demand_class,decay=0.9,rate=0.05, or by_step=false.",
     ),
     click.option("--html", metavar="FILE", help="Write the whole report as one page (extra report)."),
@@ -161,7 +163,9 @@ def _show(report: Report) -> None:
     if report.conformal is not None:
         from forecastkit.recipes import label
 
-        console.say(f"intervals are made from {counted(plan['calibrate'], 'window')} before: {label(report.conformal)}")
+        how = label(report.conformal)
+        usual = "" if ":" in how else f" ({INTERVALS})"
+        console.say(f"intervals are made from {counted(plan['calibrate'], 'window')} before: {how}{usual}")
     for model, there in report.unfinished.items():
         console.say(f"{model} is left out, as it is not finished ({there}): backtest with --resume goes on")
     failures = report.failures

@@ -10,6 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from forecastkit.cli.options import Intervals
+from forecastkit.cli.report import INTERVALS
+from forecastkit.evaluation.conformal import Conformal
+
 
 @pytest.mark.parametrize(
     "line",
@@ -132,7 +136,14 @@ def test_what_few_series_are_compared_by_is_said_with_the_mark(command, demand: 
 def test_how_intervals_were_made_is_said(command, demand: Path) -> None:
     plan = ("--horizon", "7", "-m", "naive", "--calibrate", "2", "--conformal", "decay=0.5", "-o", "kept")
     assert "intervals are made from 2 windows before: conformal:decay=0.5\n" in command("backtest", demand, *plan).err
-    assert "intervals are made from 2 windows before: conformal\n" in command("report", "kept").err
+    usual = f"intervals are made from 2 windows before: conformal ({INTERVALS})\n"
+    assert usual in command("report", "kept").err
+
+
+@pytest.mark.parametrize("name", ["report", "backtest"])
+def test_the_help_says_how_intervals_are_made_by_default(command, name: str) -> None:
+    assert INTERVALS in command(name, "--help").out
+    assert Intervals().convert(INTERVALS, None, None) == Conformal()
 
 
 def test_explain_takes_the_horizon_that_the_model_was_fitted_for(command, demand: Path) -> None:
