@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class ForecastkitError(Exception):
@@ -41,6 +41,11 @@ class DataError(ForecastkitError, ValueError):
     def __init__(self, message: str, *, series: str | None = None, every: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.series, self.every = series, _all(series, every)
+
+    def of(self, file: str) -> Self:
+        """The same error, said of the file that it is about."""
+        again: Self = _again(type(self), (f"{file}: {self}",), self.__dict__)
+        return again
 
 
 class ColumnError(DataError):
@@ -131,7 +136,7 @@ def such(count: int) -> str:
     return f" ({count:,} such)" if count > 1 else ""
 
 
-def _again(cls: type[ForecastkitError], args: tuple[Any, ...], facts: dict[str, Any]) -> ForecastkitError:
+def _again(cls: type[ForecastkitError], args: tuple[Any, ...], facts: dict[str, Any]) -> Any:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(facts)

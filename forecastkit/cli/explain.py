@@ -48,7 +48,7 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
     fitted = restore(model)
     usual = (fitted.trained_horizon or 0) if flags["actual"] else 0
     steps = horizon or usual or max(fitted.history.season, 2)
-    future = lay_out_future(model, fitted, flags["future"])
+    future = lay_out_future(model, fitted, steps, flags["future"])
     blind = future is None and "known" in fitted.recipe.uses and len(fitted.history.known) > 0
     told = [fitted.explain(s, None if blind else steps, future=future) for s in series or fitted.history.ids[:1]]
     worth = None

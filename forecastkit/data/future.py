@@ -34,7 +34,9 @@ def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None =
     return values
 
 
-def check_complete(model: str, history: Panel, values: Floats, future: Any = None) -> None:
+def check_complete(
+    model: str, history: Panel, values: Floats, future: Any = None, columns: Columns | None = None
+) -> None:
     """Refuse `values` [N, H, K] with periods that have no row or number; an empty text (-1) is a category of its own.
 
     `future` is what they were laid out from: ids in it that `history` does not have are most often the reason.
@@ -49,8 +51,9 @@ def check_complete(model: str, history: Panel, values: Floats, future: Any = Non
     numbers = history.future_ordinals(values.shape[1])[missing]
     first, last, at = history.calendar.texts(np.array([numbers.min(), numbers.max(), numbers[0]]))
     every = [history.ids[i] for i in np.flatnonzero(missing.any(axis=1))]
+    first_of_all = _strangers(history, future, columns or Columns())
     raise DataError(
-        f"{_strangers(history, future)}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
+        f"{first_of_all}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
         f"them by future, on the command line --future; one is missing in {int(missing.sum()):,} of "
         f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}",
         series=every[0],
@@ -58,9 +61,8 @@ def check_complete(model: str, history: Panel, values: Floats, future: Any = Non
     )
 
 
-def _strangers(history: Panel, future: Any) -> str:
+def _strangers(history: Panel, future: Any, columns: Columns) -> str:
     """What to say first where a plan speaks of series that the model does not know."""
-    columns = Columns(known=history.known.names)
     table = None if future is None or isinstance(future, np.ndarray) else to_arrow(future, columns)
     if table is None or columns.id not in table.column_names:
         return ""
@@ -81,10 +83,7 @@ def _check(table: pa.Table, columns: Columns, known: Covariates) -> None:
 
 def _usual(columns: Columns) -> str:
     """What to do where a plan has names of its own: a panel does not remember those of its table."""
-    return (
-        f"rename yours to {columns.id!r} and {columns.time!r}, whatever they were called in the history, or in the "
-        "command give --id and --time"
-    )
+    return f"rename yours to {columns.id!r} and {columns.time!r}, or in the command forecast give --id and --time"
 
 
 def _block(table: pa.Table, known: Covariates) -> Floats:

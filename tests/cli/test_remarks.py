@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +189,57 @@ def test_a_backtest_says_that_demand_is_below_zero_as_check_does(command, demand
     assert (done.code, done.err.count("negatives: 3 periods of 2 series;")) == (0, 1)
     assert json.loads(command("backtest", "returns.csv", *line, "--json").out)["leaderboard"]
     assert "negatives" not in command("backtest", demand, *line).err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sku": "item"}, "plan.csv: no column 'sku' for the future's ids"),
+        ({"day": "date"}, "plan.csv: no column 'day' for the future"),
+        (
+            {"cost": "Cost"},
+            "plan.csv: no column 'cost' for the future, did you mean 'Cost'?",
+        ),
+        (("day", "soon"), "plan.csv: column 'day' has 1 time that can't be read, the first is 'soon' in row 2"),
+        (("sku", None), "plan.csv: column 'sku' has 1 empty id"),
+        (("sku", "Milk"), "plan.csv: the plan has ids that the model does not know, 1 in all, the first is 'Milk'"),
+        (("day", "2024-03-31"), "plan.csv: the future has 1 period twice, the first is 'milk' at 2024-03-31"),
+        (("cost", "cheap"), "plan.csv: column 'cost' is text in one table and a number in the other"),
+        (("cost", None), "plan.csv: arima needs the known columns cost from 2024-04-01 to 2024-04-01"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_said_of_the_file_and_its_own_columns(
+    command, demand: Path, change: dict[str, str] | tuple[str, str | None], words: str
+) -> None:
+    own = {"unique_id": "sku", "ds": "day", "price": "cost"}
+    milk = pd.read_csv(demand).query("unique_id == 'milk'").rename(columns=own)
+    milk.to_csv("own.csv", index=False)
+    flags = ("--id", "sku", "--time", "day", "--known", "cost")
+    assert command("fit", "own.csv", *flags, "-m", "arima", "-o", "model").code == 0
+    plan = pd.DataFrame({"sku": "milk", "day": ["2024-03-31", "2024-04-01"], "cost": ["1", "1"]})
+    plan.to_csv("plan.csv", index=False)
+    assert command("forecast", "model", "-h", "2", "--future", "plan.csv").code == 0
+    assert command("explain", "model", "-h", "2", "--future", "plan.csv").code == 0
+    if isinstance(change, tuple):
+        plan.loc[1, change[0]] = change[1]
+    else:
+        plan = pd.concat([plan, plan.assign(sku="rye")]).rename(columns=change)
+    plan.to_csv("plan.csv", index=False)
+    for line in (("forecast", "model"), ("explain", "model")):
+        done = command(*line, "-h", "2", "--future", "plan.csv")
+        assert (done.code, done.out) == (3, "")
+        assert words in done.err
+        assert not re.search("unique_id|'ds'| ds,", done.err)
+
+
+def test_each_of_several_files_is_named_in_what_is_wrong_with_it(command, demand: Path) -> None:
+    command("fit", demand, "-m", "naive", "-o", "model")
+    Path("newer.csv").write_text("unique_id,ds,y\nmilk,2024-03-31,many\n")
+    assert (
+        "error: newer.csv: column 'y' holds text" in command("forecast", "model", "-h", "1", "--data", "newer.csv").err
+    )
+    Path("newer.csv").write_text("unique_id;ds;y\nmilk;2024-03-31;5\n")
+    assert (
+        "error: newer.csv: columns are separated" in command("forecast", "model", "-h", "1", "--data", "newer.csv").err
+    )
+    assert "error: newer.csv: columns are separated" in command("check", "newer.csv").err
