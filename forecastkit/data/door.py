@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forecastkit.data import calendar
+from forecastkit.data import calendar, strays
 from forecastkit.data.calendar import Frequency, shown
 from forecastkit.data.columns import Columns, coded, id_texts, numbers, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
@@ -163,13 +163,25 @@ def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints) -> DataError:
 
 
 def _frequency(rows: _Rows, freq: str | None, zone: str | None) -> Frequency:
-    first = int(rows.stamps[0])
     if freq is None:
-        found = calendar.infer(rows.moments[0], rows.steps)
-    else:
-        found = Frequency.parse(freq)
-        found = found if "-" in freq else found.anchored(first)  # 'W' alone leaves the weekday to the data
+        return _inferred(rows).within(zone)
+    first = int(rows.stamps[0])
+    found = Frequency.parse(freq)
+    found = found if "-" in freq else found.anchored(first)  # 'W' alone leaves the weekday to the data
     return found.fitted_to(first).within(zone)
+
+
+def _inferred(rows: _Rows) -> Frequency:
+    """The frequency of all rows, or of nearly all where the others would spoil it: they are then refused by name."""
+    try:
+        found = calendar.infer(rows.moments[0], rows.steps)
+    except FrequencyError:
+        usual = strays.usual(rows.owner, rows.stamps)
+        if usual is None:
+            raise
+        return usual
+    gaps = np.count_nonzero(rows.steps > found.longest)
+    return found if 2 * gaps <= len(rows.steps) else strays.usual(rows.owner, rows.stamps) or found
 
 
 def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequency) -> Panel:
@@ -206,12 +218,17 @@ def _ordinals(rows: _Rows, frequency: Frequency) -> Ints:
     try:
         return frequency.ordinals(moments.view("M8[us]"))[which]
     except FrequencyError as error:
-        raise FrequencyError(f"{error}{_looks_like(rows, frequency)}", expected=frequency.alias) from error
+        off = frequency.off_grid(moments.view("M8[us]"))[which]
+        name, kept = rows.ids[rows.owner[np.argmax(off)]], int((~off).sum())
+        hint = _looks_like(rows, frequency)
+        if 2 * kept > len(off):
+            hint = f"; {kept:,} of {len(off):,} rows are on it: look for a mistyped date, or give another freq (--freq)"
+        raise FrequencyError(f"series {name!r}: {error}{hint}", series=name, expected=frequency.alias) from error
 
 
 def _looks_like(rows: _Rows, frequency: Frequency) -> str:
     try:
-        seen = calendar.infer(rows.moments[0], rows.steps).alias
+        seen = _inferred(rows).alias
     except FrequencyError:
         return ""
     return "" if seen == frequency.alias else f"; the times look like {seen!r}"

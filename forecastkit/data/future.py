@@ -103,10 +103,12 @@ def marked(values: Floats, known: Covariates) -> Floats:
 def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any, Any]:
     """For every row that speaks of a series: the series, its step from 0 on, and the row of the table."""
     stamps, _ = read_stamps(table.column(columns.time), columns.time, history.calendar)
+    times = stamps.astype("M8[us]")
     try:
-        numbers = history.calendar.ordinals(stamps.astype("M8[us]"))
+        numbers = history.calendar.ordinals(times)
     except FrequencyError as error:
-        raise DataError(f"the future's times don't fit the history: {error}") from error
+        whose = _whose(table, columns, int(np.argmax(history.calendar.off_grid(times))))
+        raise DataError(f"the future's times don't fit the history: {whose}{error}") from error
     rows = np.arange(len(numbers))
     first = history.ends + 1
     if columns.id in table.column_names:
@@ -120,6 +122,14 @@ def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any,
         rows = np.tile(rows, len(history))
         step = numbers[rows] - first[owner]
     return owner, step, rows
+
+
+def _whose(table: pa.Table, columns: Columns, row: int) -> str:
+    """The series of a row, to begin a message with; nothing in a plan that holds for all."""
+    if columns.id not in table.column_names:
+        return ""
+    codes, texts = id_texts(table.column(columns.id), columns.id)
+    return f"series {texts[codes[row]]!r}: "
 
 
 def _speaks_for_all(table: pa.Table, columns: Columns, numbers: Any) -> None:

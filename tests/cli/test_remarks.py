@@ -201,6 +201,7 @@ def test_a_backtest_says_that_demand_is_below_zero_as_check_does(command, demand
             "plan.csv: no column 'cost' for the future, did you mean 'Cost'?",
         ),
         (("day", "soon"), "plan.csv: column 'day' has 1 time that can't be read, the first is 'soon' in row 2"),
+        (("day", "2024-04-01 05:00"), "times don't fit the history: series 'milk': 2024-04-01 05:00:00 is not on the"),
         (("sku", None), "plan.csv: column 'sku' has 1 empty id"),
         (("sku", "Milk"), "plan.csv: the plan has ids that the model does not know, 1 in all, the first is 'Milk'"),
         (("day", "2024-03-31"), "plan.csv: the future has 1 period twice, the first is 'milk' at 2024-03-31"),

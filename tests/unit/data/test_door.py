@@ -299,8 +299,8 @@ def test_times_without_a_frequency_are_refused_with_the_range_of_their_steps(tim
 @pytest.mark.parametrize(
     ("times", "freq", "words"),
     [
-        (DAYS, "W", r"2024-01-02 is not on the grid of 'W-MON'; the times look like 'D'"),
-        (DAYS, "MS", r"2024-01-02 is not on the grid of 'MS'; the times look like 'D'"),
+        (DAYS, "W", r"'milk': 2024-01-02 is not on the grid of 'W-MON', which has .*; the times look like 'D'$"),
+        (DAYS, "MS", r"'MS', which has 2024-01-01 and 2024-02-01; the times look like 'D'$"),
         (DAYS, "h", r"every value is 24 periods of 'h' after the one before; the times look like 'D'"),
         (pd.date_range("2024-01-01", periods=9, freq="W-WED"), "D", r"7 periods of 'D'.*look like 'W-WED'"),
         (pd.date_range("2024-01-01", periods=9, freq="ME"), "MS", r"2024-01-31 is not on the grid.*look like 'ME'"),
@@ -310,6 +310,64 @@ def test_times_without_a_frequency_are_refused_with_the_range_of_their_steps(tim
 def test_a_frequency_that_contradicts_the_times_is_refused(times: Any, freq: str, words: str) -> None:
     with pytest.raises(FrequencyError, match=words):
         Panel.from_frame(at(times), freq=freq)
+
+
+def moved(freq: str, to: str, row: int = 25, length: int = 20) -> pd.DataFrame:
+    """Two series of a frequency, one of whose rows has another time."""
+    times = pd.date_range("2024-01-01", periods=length, freq=freq)
+    frame = pd.DataFrame({"unique_id": np.repeat(["milk", "oats"], length), "ds": [*times, *times], "y": 1.0})
+    frame.loc[row, "ds"] = pd.Timestamp(to)
+    return frame
+
+
+@pytest.mark.parametrize("series", [["milk", "oats"], ["oats"]])
+@pytest.mark.parametrize(
+    ("freq", "to", "row", "words"),
+    [
+        ("W-MON", "2024-02-07", 25, "2024-02-07 is not on the grid of 'W-MON', which has 2024-02-05 and 2024-02-12"),
+        ("W-MON", "2024-01-03", 20, "2024-01-03 is not on the grid of 'W-MON', which has 2024-01-01 and 2024-01-08"),
+        ("MS", "2024-06-15", 25, "2024-06-15 is not on the grid of 'MS', which has 2024-06-01 and 2024-07-01"),
+        ("ME", "2024-06-15", 25, "2024-06-15 is not on the grid of 'ME', which has 2024-05-31 and 2024-06-30"),
+        ("QS", "2025-05-01", 25, "2025-05-01 is not on the grid of 'QS-JAN', which has 2025-04-01 and 2025-07-01"),
+        (
+            "D",
+            "2024-01-06 05:00",
+            25,
+            "2024-01-06 05:00:00 is not on the grid of 'D', which has 2024-01-06 and",
+        ),
+    ],
+)
+def test_a_date_off_the_pace_of_all_others_is_named_with_its_series_and_the_grid(
+    freq: str, to: str, row: int, words: str, series: list[str]
+) -> None:
+    frame = moved(freq, to, row)
+    error = refusal(frame[frame["unique_id"].isin(series)])
+    assert str(error).startswith(f"series 'oats': {words}")
+    assert f"; {20 * len(series) - 1} of {20 * len(series)} rows are on it: look for a mistyped date" in str(error)
+    assert isinstance(error, FrequencyError)
+    assert error.series == "oats"
+    with pytest.raises(FrequencyError, match=r"^series 'oats': "):
+        Panel.from_frame(frame, freq=freq)
+
+
+def test_a_week_that_begins_on_another_day_is_taken_where_days_are_asked_for() -> None:
+    frame = moved("W-MON", "2024-02-07").iloc[20:]
+    assert Panel.from_frame(frame, freq="D").freq == "D"
+
+
+def test_days_with_many_gaps_and_a_quicker_series_are_no_stray_dates() -> None:
+    rng = np.random.default_rng(3)
+    days = pd.date_range("2024-01-01", periods=400)
+    sparse = pd.DataFrame({"unique_id": "milk", "ds": days[np.sort(rng.choice(400, 60, replace=False))], "y": 1.0})
+    assert Panel.from_frame(sparse).freq == "D"
+    weeks = pd.concat([pd.DataFrame({"unique_id": f"w{k:02}", "ds": days[::7], "y": 1.0}) for k in range(30)])
+    daily = pd.DataFrame({"unique_id": "milk", "ds": days[:40], "y": 1.0})
+    assert "mixed frequencies: 30 of 31 series, the first is 'w00'" in str(refusal(pd.concat([weeks, daily])))
+
+
+def test_a_date_beyond_the_calendar_is_named_with_its_series() -> None:
+    frame = moved("MS", "2200-01-01", 39)
+    assert str(refusal(frame)).startswith("series 'oats': 2200-01-01 is too far: 'MS' periods are known from 1900 to")
 
 
 def test_a_weekly_series_among_daily_ones_is_called_a_mixed_frequency() -> None:
