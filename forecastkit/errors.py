@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class ForecastkitError(Exception):
@@ -41,6 +41,11 @@ class DataError(ForecastkitError, ValueError):
     def __init__(self, message: str, *, series: str | None = None, every: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.series, self.every = series, _all(series, every)
+
+    def of(self, file: str) -> Self:
+        """The same error, said of the file that it is about."""
+        again: Self = _again(type(self), (f"{file}: {self}",), self.__dict__)
+        return again
 
 
 class ColumnError(DataError):
@@ -70,7 +75,7 @@ class SeriesTooShortError(DataError):
     """A series has `found` periods where `needed` are required."""
 
     def __init__(self, series: str, *, needed: int, found: int, what: str) -> None:
-        message = f"series {series!r} has {found} periods, {what} needs at least {needed}"
+        message = f"series {series!r} has {counted(found, 'period')}, {what} needs at least {needed}"
         super().__init__(message, series=series)
         self.needed, self.found = needed, found
 
@@ -121,12 +126,17 @@ def _all(first: str | None, every: Iterable[str]) -> tuple[str, ...]:
     return tuple(every) or (() if first is None else (first,))
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count and its noun: "1 row", "2 rows"; `many` where more than an s is different ("series have")."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def such(count: int) -> str:
     """The words " (21 such)" after the first of several, or nothing."""
     return f" ({count:,} such)" if count > 1 else ""
 
 
-def _again(cls: type[ForecastkitError], args: tuple[Any, ...], facts: dict[str, Any]) -> ForecastkitError:
+def _again(cls: type[ForecastkitError], args: tuple[Any, ...], facts: dict[str, Any]) -> Any:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(facts)

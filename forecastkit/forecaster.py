@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastkit.data.panel import Floats, Panel
-from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError, closest, such
+from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError, closest, counted, such
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ class Forecast:
     def __repr__(self) -> str:
         """Short: the arrays are for `to_frame`."""
         n, h = self.mean.shape
-        return f"Forecast({n:,} series, {h} periods, levels {self.levels})"
+        return f"Forecast({n:,} series, {counted(h, 'period')}, levels {self.levels})"
 
     def median(self) -> Floats:
         """The 0.5 quantile where it was asked for, else the mean; [N, H]."""
@@ -303,8 +303,8 @@ class Fitted(ABC):
         if not self.recipe.pooled and (unseen := set(panel.ids) - set(self.history.ids)):
             name = min(unseen)
             raise DataError(
-                f"{self.recipe.name} was not fitted on series {name!r} ({len(unseen):,} such): fit again, or use a "
-                "pooled model",
+                f"{self.recipe.name} was not fitted on series {name!r}{such(len(unseen))}: fit again, or use a pooled "
+                "model",
                 series=name,
             )
         known = self if self.trained_on else replace(self, trained_on=self.history.fingerprint)

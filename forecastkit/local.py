@@ -27,7 +27,7 @@ from threadpoolctl import ThreadpoolController
 from forecastkit import baseline, execution
 from forecastkit.data.calendar import Frequency
 from forecastkit.data.panel import Floats, Panel
-from forecastkit.errors import FitError, ForecastkitError
+from forecastkit.errors import FitError, ForecastkitError, counted
 from forecastkit.forecaster import Explanation, Fitted, Forecaster, State
 
 logger = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ class LocalForecaster(Forecaster):
         """Parameters of one series, none for a constant one: the baseline gives its constant exactly."""
         seen = one.y[~np.isnan(one.y)]
         if len(seen) < (needed := self.shortest(one.season)):
-            raise FitError(f"{len(seen)} observed values, {self.name} needs at least {needed}")
+            raise FitError(f"{counted(len(seen), 'observed value')}, {self.name} needs at least {needed}")
         if (seen == seen[0]).all():
             return np.empty(0)
         with np.errstate(all="ignore"):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from forecastkit.errors import ConfigError, nearest
+from forecastkit.errors import ConfigError, counted, nearest
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ def _tuple(value: Any, hints: tuple[Any, ...], where: str) -> tuple[Any, ...]:
     if hints[-1:] == (Ellipsis,):
         return tuple(_fit(v, hints[0], where) for v in values)
     if len(values) != len(hints):
-        raise ConfigError(f"{where} takes {len(hints)} values, not {len(values)}: {value!r}")
+        raise ConfigError(f"{where} takes {counted(len(hints), 'value')}, not {len(values)}: {value!r}")
     return tuple(_fit(v, h, where) for v, h in zip(values, hints, strict=True))
 
 

@@ -24,6 +24,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from forecastkit.data.io import in_the_way
 from forecastkit.data.panel import Panel
 from forecastkit.errors import DataError, StoreError
 from forecastkit.forecaster import Fitted, State
@@ -147,7 +148,8 @@ def _writing(place: Path) -> Iterator[None]:
     except StoreError:
         raise
     except OSError as error:
-        raise StoreError(f"{place} can't be written: {error.strerror or error}") from error
+        reason = in_the_way(place.parent) or error.strerror or error
+        raise StoreError(f"{place} can't be written: {reason}") from error
 
 
 def _swap(fresh: Path, place: Path) -> None:

@@ -17,7 +17,7 @@ from forecastkit.arima.orders import LARGEST, Order
 from forecastkit.arima.panel import Demand
 from forecastkit.arima.preparation import Terms
 from forecastkit.data.panel import Floats, Panel
-from forecastkit.errors import ConfigError, DataError, StoreError
+from forecastkit.errors import ConfigError, DataError, StoreError, counted
 from forecastkit.forecaster import Explanation, Fitted, Forecaster, State, as_panel
 from forecastkit.local import LocalFitted, reach
 
@@ -317,7 +317,7 @@ def _failures(demand: Demand, train: Panel, rows: Floats, horizon: int) -> dict[
     observed = np.add.reduceat(~np.isnan(demand.values), demand.offsets[:-1], dtype=np.int64)
     failures = {}
     for i in np.flatnonzero(np.isin(codes, (est.TOO_SHORT, est.NO_LIKELIHOOD))):
-        count = f"{observed[i]} observed values, " if codes[i] == est.TOO_SHORT else ""
+        count = f"{counted(int(observed[i]), 'observed value')}, " if codes[i] == est.TOO_SHORT else ""
         failures[train.ids[i]] = count + est.REASONS[codes[i]]
     again = demand.offsets[:-1, None] + np.arange(horizon) % np.diff(demand.offsets)[:, None]  # [N, H]
     mean, _ = core.forecast(core.curved(demand, powers), demand.known[again], rows, spread=False)

@@ -144,6 +144,7 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     \b
     Example: forecastkit backtest dataset:demo --horizon 28 --windows 2 -m naive -m seasonal_naive
     """
+    from forecastkit.data.screening import negatives
     from forecastkit.evaluation import explaining, records
 
     table: Table = packs["table"]
@@ -159,6 +160,8 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     _check_known(measuring.importance, entries)
     _check_intervals(showing.conformal, plan, entries, panel)
     report.check_page(showing)
+    if below := negatives(panel):
+        console.say(below)
     if not keeping.output and not keeping.resume:
         records.discard(folder)  # what an interrupted run left and nobody wants to go on with
     work = _work(replace(keeping, output=str(folder)), measuring, data)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forecastkit.cli import console, options
+from forecastkit.errors import counted
 
 if TYPE_CHECKING:
     from forecastkit.evaluation.latency import Row
@@ -107,7 +108,7 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     if flags["plot"]:
         _draw(rows, flags["plot"])
     if stopped:
-        console.say(f"what was measured so far, {len(rows)} rows")
+        console.say(f"what was measured so far, {counted(len(rows), 'row')}")
         raise KeyboardInterrupt
 
 

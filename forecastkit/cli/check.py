@@ -14,17 +14,18 @@ from forecastkit.cli.options import Table
 @options.json_option
 @options.config_option
 def command(data: str, table: Table, as_json: bool) -> None:
-    """Read DATA as every command does and say what is in it: shape, frequency, gaps, lengths, zeros, negatives.
+    """Read DATA as every command does and say what is in it: shape, frequency, gaps, lengths, zeros, negatives,
+    and which covariates are text or have missing cells.
 
     What makes a table unusable (duplicates, mixed frequencies, text in numbers …) is said on stderr, with exit code 3.
 
     \b
     Example: forecastkit check dataset:demo
     """
-    from forecastkit.data.screening import screen
+    from forecastkit.data.screening import in_words, screen
 
     found = screen(table.read(data))
     if as_json:
         console.print_json(found)
     else:
-        console.print_table(["what", "found"], [[k.replace("_", " "), v] for k, v in found.items()])
+        console.print_table(["what", "found"], in_words(found))

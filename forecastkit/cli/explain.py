@@ -10,7 +10,7 @@ import click
 from forecastkit.cli import console, options
 from forecastkit.cli.forecast import lay_out_future, read_after
 from forecastkit.cli.report import MEANING, show_importance
-from forecastkit.errors import DataError
+from forecastkit.errors import DataError, counted
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
@@ -48,7 +48,7 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
     fitted = restore(model)
     usual = (fitted.trained_horizon or 0) if flags["actual"] else 0
     steps = horizon or usual or max(fitted.history.season, 2)
-    future = lay_out_future(model, fitted, flags["future"])
+    future = lay_out_future(model, fitted, steps, flags["future"])
     blind = future is None and "known" in fitted.recipe.uses and len(fitted.history.known) > 0
     told = [fitted.explain(s, None if blind else steps, future=future) for s in series or fitted.history.ids[:1]]
     worth = None
@@ -69,7 +69,8 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
     for one in told if not silent else ():
         _show(fitted.recipe.name, one)
     if worth is not None:
-        show_importance(f"{fitted.recipe.name}: what its inputs are worth in the last {steps} periods", worth)
+        last = f"the last {counted(steps, 'period')}"
+        show_importance(f"{fitted.recipe.name}: what its inputs are worth in {last}", worth)
         console.say(MEANING)
     if blind and fitted.recipe.parted:
         console.say("the parts of its forecast need the covariates of the periods to come: --future FILE")
@@ -86,8 +87,8 @@ def _check_came_after(fitted: Fitted, newer: Panel, steps: int, source: str) -> 
             until = newer.calendar.texts(np.array([ends[name]]))[0]
             ask = f"--horizon {there}, or " if there else ""
             raise DataError(
-                f"{source}: series {name!r} has {there} of {steps} periods after {until}, where the model's history "
-                f"ends; what it was fitted on tells no worth: {ask}newer data, or leave the series out",
+                f"{source}: series {name!r} has {there} of {counted(steps, 'period')} after {until}, where the model's "
+                f"history ends; what it was fitted on tells no worth: {ask}newer data, or leave the series out",
                 series=name,
             )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from forecastkit.cli import console, options
+from forecastkit.errors import counted
 
 
 @click.command("export", context_settings={"help_option_names": ["--help"]})
@@ -49,6 +50,6 @@ def command(model: str, output: str, variant: str, levels: tuple[float, ...], as
         console.print_json(facts)
     else:
         console.say(
-            f"{output}: {facts['model']} for {predictor.horizon} periods; forecasts differ by at most "
+            f"{output}: {facts['model']} for {counted(predictor.horizon, 'period')}; forecasts differ by at most "
             f"{parity.largest:.1e} of their size from the model's own"
         )

@@ -10,7 +10,7 @@ import click
 from forecastkit.cli import console, options
 
 if TYPE_CHECKING:
-    from forecastkit.data.panel import Panel
+    from forecastkit.data.panel import Floats, Panel
     from forecastkit.forecaster import Fitted
 
 
@@ -46,7 +46,7 @@ def command(model: str, horizon: int, **flags: Any) -> None:
     flags |= {"id": "unique_id", "time": "ds", "target": "y"} | named
     fitted = _updated(fitted, flags)
     levels = flags["levels"] if fitted.recipe.probabilistic else ()
-    forecast = fitted.predict(horizon, levels=levels, future=_future(fitted, flags))
+    forecast = fitted.predict(horizon, levels=levels, future=_future(fitted, horizon, flags))
     frame = forecast.to_frame().rename(columns={"unique_id": flags["id"], "ds": flags["time"]})
     if flags["as_json"]:
         frame[flags["time"]] = frame[flags["time"]].map(lambda t: t.isoformat())
@@ -81,12 +81,12 @@ def read_after(model: str, fitted: Fitted, source: str) -> Panel:
     return read_newer(fitted, source, usual | read_notes(model).get("columns", {}))
 
 
-def lay_out_future(model: str, fitted: Fitted, source: str | None) -> Any:
-    """The plan of known covariates, its columns called as they were when the saved `model` was fitted."""
+def lay_out_future(model: str, fitted: Fitted, horizon: int, source: str | None) -> Floats | None:
+    """The plan of known covariates [N, H, K], its columns called as they were when the saved `model` was fitted."""
     from forecastkit.store import read_notes
 
     named = {"id": "unique_id", "time": "ds"} | read_notes(model).get("columns", {})
-    return _future(fitted, named | {"future": source})
+    return _future(fitted, horizon, named | {"future": source})
 
 
 def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> None:
@@ -95,23 +95,28 @@ def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> N
     absent = [name for name in fitted if name not in there]
     if absent:
         names = ", ".join(map(repr, absent[:_FEW])) + (" and so on" if len(absent) > _FEW else "")
-        console.say(f"{len(absent):,} of {len(fitted):,} series are not in {source} and get no forecast: {names}")
+        are, get = ("is", "gets") if len(absent) == 1 else ("are", "get")
+        console.say(f"{len(absent):,} of {len(fitted):,} series {are} not in {source} and {get} no forecast: {names}")
 
 
-def _future(fitted: Fitted, flags: dict[str, Any]) -> Any:
-    """The plan as a table with the usual column names."""
-    if flags["future"] is None:
+def _future(fitted: Fitted, horizon: int, flags: dict[str, Any]) -> Floats | None:
+    """The plan as an array [N, H, K]; what is wrong with it is said of the file and of its own columns."""
+    source, history = flags["future"], fitted.history
+    if source is None:
         return None
-    from forecastkit.data.door import Columns
-    from forecastkit.data.io import read_table
-    from forecastkit.errors import ColumnError
+    if not history.known.names:
+        console.say(f"{source} is ignored: the model was fitted without known columns (--known)")
+        return None
+    if "known" not in fitted.recipe.uses:
+        console.say(f"{source} is ignored: {fitted.recipe.name} does not use known columns")
+        return None
+    from forecastkit.data.columns import Columns
+    from forecastkit.data.future import check_complete, lay_out
+    from forecastkit.data.io import read_table, said_of
 
-    if not fitted.history.known.names:
-        console.say(f"{flags['future']} is ignored: the model was fitted without known columns (--known)")
-    elif "known" not in fitted.recipe.uses:
-        console.say(f"{flags['future']} is ignored: {fitted.recipe.name} does not use known columns")
-    table = read_table(flags["future"], Columns(id=flags["id"], time=flags["time"], known=fitted.history.known.names))
-    if flags["time"] not in table.column_names:
-        raise ColumnError(flags["time"], table.column_names, role="future", option="--time")
-    usual = {flags["id"]: "unique_id", flags["time"]: "ds"}
-    return table.rename_columns([usual.get(name, name) for name in table.column_names])
+    columns = Columns(id=flags["id"], time=flags["time"], known=history.known.names)
+    table = read_table(source, columns)
+    with said_of(source):
+        values = lay_out(history, horizon, table, columns)
+        check_complete(fitted.recipe.name, history, values, table, columns)
+    return values

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forecastkit.cli import console, options
+from forecastkit.errors import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,7 @@ _SPARE = ("rmsse", "95 %", "size_mb", "series", "cpu_s", "peak_mb", "predict_s",
 _GROUPED = ("mase", "rmsse", "wape", "smape", "bias", "wql", "coverage", "width", "wis", "crps", "cells")
 _GROUPED_SPARE = ("rmsse", "crps", "wis", "width", "smape", "cells", "coverage", "wql")
 _INPUTS = ("input", "kind", "mase", "increase", "low", "high")
+INTERVALS = "by_step=true,decay=1,rate=0"  # what `Conformal` makes them with where nothing is asked for
 MEANING = "mase is that with the input made meaningless, increase what it costs, low to high at 95 % over series"
 
 
@@ -68,6 +70,7 @@ showing_options = options.packed(
         "--conformal",
         type=options.Intervals(),
         metavar="TEXT",
+        show_default=INTERVALS,
         help="How --calibrate makes intervals: group=demand_class,decay=0.9,rate=0.05, or by_step=false.",
     ),
     click.option("--html", metavar="FILE", help="Write the whole report as one page (extra report)."),
@@ -146,7 +149,7 @@ def _show(report: Report) -> None:
     rows = [[row["model"], *(row[name] for name in shown)] for row in _marked(board)]
     title = (
         f"{data['name']}: {data['series']:,} series, freq {data['freq']}, horizon {plan['horizon']}, "
-        f"{plan['windows']} windows, season {plan['season']}"
+        f"{counted(plan['windows'], 'window')}, season {plan['season']}"
     )
     console.print_table(["model", *shown], rows, title=title, spare=[name for name in _SPARE if name in shown])
     console.say(
@@ -160,7 +163,9 @@ def _show(report: Report) -> None:
     if report.conformal is not None:
         from forecastkit.recipes import label
 
-        console.say(f"intervals are made from {plan['calibrate']} windows before: {label(report.conformal)}")
+        how = label(report.conformal)
+        usual = "" if ":" in how else f" ({INTERVALS})"
+        console.say(f"intervals are made from {counted(plan['calibrate'], 'window')} before: {how}{usual}")
     for model, there in report.unfinished.items():
         console.say(f"{model} is left out, as it is not finished ({there}): backtest with --resume goes on")
     failures = report.failures
@@ -168,7 +173,8 @@ def _show(report: Report) -> None:
         console.say(f"{row['model']} failed on {row['series']!r}: {row['reason']} (seasonal naive stood in)")
     if report.head["left_out"]:
         names = report.head["left_out"]
-        console.say(f"{len(names):,} series miss a window, too short or ended before it, such as {names[0]!r}")
+        miss = counted(len(names), "series misses", "series miss")
+        console.say(f"{miss} a window, too short or ended before it, such as {names[0]!r}")
     if short := report.head.get("under_a_season"):
         console.say(
             f"MASE of {short:,} series without a whole season before a cutoff is scaled by change from period to period"

@@ -19,7 +19,7 @@ from forecastkit.cli import console, options
 from forecastkit.cli.backtest import rolling_options, sampled
 from forecastkit.cli.options import Making, Table
 from forecastkit.cli.tracking import Outbox, Tracking, about, origin, outbox, tracking_options
-from forecastkit.errors import ForecastkitError
+from forecastkit.errors import ForecastkitError, counted
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
@@ -150,7 +150,8 @@ def _show(found: dict[str, Tuned], data: str, searching: Searching, as_json: boo
     if as_json:
         console.print_json({text: summary(tuned) for text, tuned in found.items()})
         return
-    title = f"{data}: error on the windows of the search, and the gain on {searching.holdout} untouched ones"
+    untouched = counted(searching.holdout, "untouched one")
+    title = f"{data}: error on the windows of the search, and the gain on {untouched}"
     console.print_table(_COLUMNS, [_line(text, tuned) for text, tuned in found.items()], title=title)
 
 

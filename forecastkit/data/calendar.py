@@ -65,6 +65,11 @@ class Frequency:
         return _step(self.alias)
 
     @property
+    def longest(self) -> int:
+        """Microseconds of the longest period."""
+        return _step(self.alias) or _longest(self.alias, self.phase)
+
+    @property
     def daily_or_longer(self) -> bool:
         return self.step is None or self.step >= DAY
 
@@ -92,25 +97,40 @@ class Frequency:
     def ordinals(self, times: NDArray[np.datetime64]) -> NDArray[np.int64]:
         """Period numbers of `times`, any shape, as int64; `FrequencyError` at the first that is off the grid."""
         stamps = times.astype("M8[us]", copy=False).view(np.int64)
-        if self.step is not None:
-            numbers, rest = np.divmod(stamps - self._anchor, self.step)
-            off = rest != 0
-        else:
-            grid = _grid(self.alias, self.phase)
-            numbers = np.clip(np.searchsorted(grid, stamps), 0, len(grid) - 1)
-            off = grid[numbers] != stamps
+        numbers, off = self._located(stamps)
         if off.any():
             raise self._off_grid(int(stamps[off].flat[0]))
         return numbers
 
+    def off_grid(self, times: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+        """Which of `times`, any shape, are the start of no period."""
+        return self._located(times.astype("M8[us]", copy=False).view(np.int64))[1]
+
+    def _located(self, stamps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The period that begins at each of `stamps`, or is near where none does; and where none does."""
+        if self.step is not None:
+            numbers, rest = np.divmod(stamps - self._anchor, self.step)
+            return numbers, rest != 0
+        grid = _grid(self.alias, self.phase)
+        numbers = np.clip(np.searchsorted(grid, stamps), 0, len(grid) - 1)
+        return numbers, grid[numbers] != stamps
+
     def _off_grid(self, stamp: int) -> FrequencyError:
         if self.step is None and not np.datetime64(_GRID[0]) <= np.datetime64(stamp, "us") <= np.datetime64(_GRID[1]):
-            return self._beyond()
-        return FrequencyError(f"{shown(stamp)} is not on the grid of {self.alias!r}", expected=self.alias)
+            return self._beyond(f"{shown(stamp)} is too far: ")
+        before, after = map(shown, self._around(stamp))
+        what = f"{shown(stamp)} is not on the grid of {self.alias!r}, which has {before} and {after}"
+        return FrequencyError(what, expected=self.alias)
 
-    def _beyond(self) -> FrequencyError:
+    def _around(self, stamp: int) -> NDArray[np.int64]:
+        """The starts of the periods before and after a time on no grid, [2] microseconds."""
+        number = int(self._located(np.array([stamp]))[0][0])
+        first = number if self.step is not None else max(number - 1, 0)
+        return self.times(np.array([first, first + 1])).view(np.int64)
+
+    def _beyond(self, what: str = "") -> FrequencyError:
         years = f"{_GRID[0][:4]} to {_GRID[1][:4]}"
-        return FrequencyError(f"{self.alias!r} periods are known from {years} only", expected=self.alias)
+        return FrequencyError(f"{what}{self.alias!r} periods are known from {years} only", expected=self.alias)
 
     def times(self, ordinals: NDArray[np.int64]) -> NDArray[np.datetime64]:
         """Period starts of `ordinals`, any shape, as datetime64[us]."""
@@ -223,6 +243,11 @@ def _grid(alias: str, phase: int) -> NDArray[np.int64]:
     offset = pd.tseries.frequencies.to_offset(alias)
     every = pd.date_range(*_GRID, freq=offset.base).to_numpy().astype("M8[us]").astype(np.int64)
     return every[phase :: offset.n]
+
+
+@lru_cache(maxsize=16)
+def _longest(alias: str, phase: int) -> int:
+    return int(np.diff(_grid(alias, phase)).max())
 
 
 def infer(stamps: NDArray[np.int64], steps: NDArray[np.int64]) -> Frequency:

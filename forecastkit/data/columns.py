@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from forecastkit.data.calendar import DAY, Frequency
 from forecastkit.data.panel import Floats, Ints
-from forecastkit.errors import ConfigError, DataError
+from forecastkit.errors import ConfigError, DataError, counted
 
 _COMMA = re.compile(r"-?\d+(?:,\d+)?")
 _ZONE = r"(?<=\d)\s?(?:[Zz]|(?<=:\d\d)[+-]\d\d(?::?\d\d)?|[+-]\d\d:?\d\d)$"  # Z, +02:00, +0200; +02 after minutes
@@ -143,7 +143,7 @@ def read_stamps(column: pa.ChunkedArray, name: str, like: Frequency | None = Non
         raise DataError(f"column {name!r} is {kind}, dates are needed")
     if column.null_count:
         row = int(np.flatnonzero(pc.is_null(column).to_numpy())[0])
-        raise DataError(f"column {name!r} has {column.null_count:,} empty times, the first in row {row + 1}")
+        raise DataError(f"column {name!r} has {counted(column.null_count, 'empty time')}, the first in row {row + 1}")
     zone = getattr(column.type, "tz", None)
     stamps = _micros(column)
     if like is not None and like.zone is not None:
@@ -194,8 +194,8 @@ def _parsed(column: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, pa.Chu
     bad = np.flatnonzero(times.isna() & texts.notna())
     if len(bad):
         raise DataError(
-            f"column {name!r} has {len(bad):,} times that can't be read, the first is {texts.iloc[bad[0]]!r} in row "
-            f"{bad[0] + 1}: write them as 2024-12-31 or 2024-12-31 23:00"
+            f"column {name!r} has {counted(len(bad), 'time')} that can't be read, the first is "
+            f"{texts.iloc[bad[0]]!r} in row {bad[0] + 1}: write them as 2024-12-31 or 2024-12-31 23:00"
         )
     wall = None
     if zoned:
@@ -207,7 +207,7 @@ def _parsed(column: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, pa.Chu
 def id_texts(column: pa.ChunkedArray, name: str) -> tuple[Ints, list[str]]:
     """An id column of any type as codes and the texts behind them; 7 and 7.0 are both "7"."""
     if column.null_count:
-        raise DataError(f"column {name!r} has {column.null_count:,} empty ids")
+        raise DataError(f"column {name!r} has {counted(column.null_count, 'empty id')}")
     codes, values = _dictionary(column)
     return codes, [str(int(v) if isinstance(v, float) and v.is_integer() else v) for v in values]
 
@@ -241,7 +241,7 @@ def _numeric_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     bad = np.flatnonzero(values.isna() & texts.notna())
     if len(bad):
         raise DataError(
-            f"column {name!r} holds text where numbers are needed: {len(bad):,} rows, the first is "
+            f"column {name!r} holds text where numbers are needed: {counted(len(bad), 'row')}, the first is "
             f"{texts.iloc[bad[0]]!r} in row {bad[0] + 1}"
         )
     return pa.chunked_array([pa.array(values.to_numpy(np.float64))])
@@ -252,7 +252,7 @@ def coded(column: pa.ChunkedArray, name: str) -> tuple[Floats, tuple[str, ...] |
     if not _is_text(column.type.value_type if pa.types.is_dictionary(column.type) else column.type):
         values = numbers(column, name)
         if np.isinf(values).any():
-            raise DataError(f"covariate {name!r} has {int(np.isinf(values).sum()):,} infinite values")
+            raise DataError(f"covariate {name!r} has {counted(int(np.isinf(values).sum()), 'infinite value')}")
         return values, None
     codes, texts = _dictionary(column)
     if texts and all(_COMMA.fullmatch(text) for text in texts) and any("," in text for text in texts):

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forecastkit.data import calendar
+from forecastkit.data import calendar, strays
 from forecastkit.data.calendar import Frequency, shown
 from forecastkit.data.columns import Columns, coded, id_texts, numbers, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
-from forecastkit.errors import ColumnError, DataError, FrequencyError, closest
+from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, counted
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +104,8 @@ def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
     if np.isinf(y).any():
         at = int(np.flatnonzero(np.isinf(y))[0])
         raise DataError(
-            f"column {columns.target!r} has {int(np.isinf(y).sum()):,} infinite values, the first in series "
-            f"{ids[owner[at]]!r} at {shown(stamps[at])}",
+            f"column {columns.target!r} has {counted(int(np.isinf(y).sum()), 'infinite value')}, the first in "
+            f"series {ids[owner[at]]!r} at {shown(stamps[at])}",
             series=ids[owner[at]],
         )
     return _Rows(ids, owner, stamps, y, order)
@@ -156,19 +156,32 @@ def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints) -> DataError:
     elif len(ids) == 1:
         hint = "name the column that tells the series apart with id (--id), or " + hint
     return DataError(
-        f"{len(owner):,} rows repeat a series and time, the first is {ids[owner[0]]!r} at {shown(stamps[0])}: {hint}",
+        f"{counted(len(owner), 'row repeats', 'rows repeat')} a series and time, the first is {ids[owner[0]]!r} at "
+        f"{shown(stamps[0])}: {hint}",
         series=ids[owner[0]],
     )
 
 
 def _frequency(rows: _Rows, freq: str | None, zone: str | None) -> Frequency:
-    first = int(rows.stamps[0])
     if freq is None:
-        found = calendar.infer(rows.moments[0], rows.steps)
-    else:
-        found = Frequency.parse(freq)
-        found = found if "-" in freq else found.anchored(first)  # 'W' alone leaves the weekday to the data
+        return _inferred(rows).within(zone)
+    first = int(rows.stamps[0])
+    found = Frequency.parse(freq)
+    found = found if "-" in freq else found.anchored(first)  # 'W' alone leaves the weekday to the data
     return found.fitted_to(first).within(zone)
+
+
+def _inferred(rows: _Rows) -> Frequency:
+    """The frequency of all rows, or of nearly all where the others would spoil it: they are then refused by name."""
+    try:
+        found = calendar.infer(rows.moments[0], rows.steps)
+    except FrequencyError:
+        usual = strays.usual(rows.owner, rows.stamps)
+        if usual is None:
+            raise
+        return usual
+    gaps = np.count_nonzero(rows.steps > found.longest)
+    return found if 2 * gaps <= len(rows.steps) else strays.usual(rows.owner, rows.stamps) or found
 
 
 def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequency) -> Panel:
@@ -205,12 +218,17 @@ def _ordinals(rows: _Rows, frequency: Frequency) -> Ints:
     try:
         return frequency.ordinals(moments.view("M8[us]"))[which]
     except FrequencyError as error:
-        raise FrequencyError(f"{error}{_looks_like(rows, frequency)}", expected=frequency.alias) from error
+        off = frequency.off_grid(moments.view("M8[us]"))[which]
+        name, kept = rows.ids[rows.owner[np.argmax(off)]], int((~off).sum())
+        hint = _looks_like(rows, frequency)
+        if 2 * kept > len(off):
+            hint = f"; {kept:,} of {len(off):,} rows are on it: look for a mistyped date, or give another freq (--freq)"
+        raise FrequencyError(f"series {name!r}: {error}{hint}", series=name, expected=frequency.alias) from error
 
 
 def _looks_like(rows: _Rows, frequency: Frequency) -> str:
     try:
-        seen = calendar.infer(rows.moments[0], rows.steps).alias
+        seen = _inferred(rows).alias
     except FrequencyError:
         return ""
     return "" if seen == frequency.alias else f"; the times look like {seen!r}"
@@ -236,7 +254,7 @@ def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
         at = int(np.flatnonzero(slow)[0])
         name = rows.ids[owner[first[at]]]
         raise FrequencyError(
-            f"mixed frequencies: {int(slow.sum()):,} of {len(rows.ids):,} series, the first is {name!r}, have a value "
+            f"mixed frequencies: {int(slow.sum()):,} of {len(rows.ids):,} series, the first is {name!r}, with a value "
             f"every {smallest[at]} periods of {frequency.alias!r} only: forecast them apart, or aggregate all alike",
             series=name,
             expected=frequency.alias,
@@ -270,8 +288,8 @@ def _inner(rows: _Rows, columns: Columns) -> Ints | slice:
     if (count == 0).any():
         name = rows.ids[int(np.flatnonzero(count == 0)[0])]
         raise DataError(
-            f"{int((count == 0).sum()):,} series have no value at all in {columns.target!r}, the first is {name!r}: "
-            "drop them",
+            f"{counted(int((count == 0).sum()), 'series has', 'series have')} no value at all in {columns.target!r}, "
+            f"the first is {name!r}: drop what has none",
             series=name,
         )
     places = np.flatnonzero(seen)
@@ -286,8 +304,8 @@ def _not_blown_up(rows: _Rows, lengths: Ints, frequency: Frequency) -> None:
     if cells > _MOST_CELLS and cells > _MOST_BLOWN * len(rows.y):
         name = rows.ids[int(np.argmax(lengths))]
         raise FrequencyError(
-            f"at {frequency.alias!r} the {len(rows.y):,} rows would spread over {cells:,} periods; series {name!r} "
-            f"alone spans {int(lengths.max()):,}. Look for a mistyped date, or give a longer freq (--freq)",
+            f"at {frequency.alias!r} the {counted(len(rows.y), 'row')} would spread over {cells:,} periods; series "
+            f"{name!r} alone spans {int(lengths.max()):,}. Look for a mistyped date, or give a longer freq (--freq)",
             series=name,
         )
 

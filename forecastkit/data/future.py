@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from forecastkit.data.columns import Columns, coded, id_texts, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Panel
-from forecastkit.errors import ColumnError, DataError, FrequencyError, closest
+from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, counted
 
 
 def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None = None) -> Floats:
@@ -34,13 +34,15 @@ def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None =
     return values
 
 
-def check_complete(model: str, history: Panel, values: Floats, future: Any = None) -> None:
+def check_complete(
+    model: str, history: Panel, values: Floats, future: Any = None, columns: Columns | None = None
+) -> None:
     """Refuse `values` [N, H, K] with periods that have no row or number; an empty text (-1) is a category of its own.
 
     `future` is what they were laid out from: ids in it that `history` does not have are most often the reason.
     """
     if np.isinf(values).any():
-        raise DataError(f"the future has {int(np.isinf(values).sum()):,} infinite values")
+        raise DataError(f"the future has {counted(int(np.isinf(values).sum()), 'infinite value')}")
     holes: Any = np.isnan(values)  # [N, H, K]
     if not holes.any():
         return
@@ -49,18 +51,18 @@ def check_complete(model: str, history: Panel, values: Floats, future: Any = Non
     numbers = history.future_ordinals(values.shape[1])[missing]
     first, last, at = history.calendar.texts(np.array([numbers.min(), numbers.max(), numbers[0]]))
     every = [history.ids[i] for i in np.flatnonzero(missing.any(axis=1))]
+    first_of_all = _strangers(history, future, columns or Columns())
     raise DataError(
-        f"{_strangers(history, future)}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
-        f"them by future, on the command line --future; {int(missing.sum()):,} of {missing.size:,} rows miss one, the "
-        f"first is {every[0]!r} at {at}",
+        f"{first_of_all}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
+        f"them by future, on the command line --future; one is missing in {int(missing.sum()):,} of "
+        f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}",
         series=every[0],
         every=every,
     )
 
 
-def _strangers(history: Panel, future: Any) -> str:
+def _strangers(history: Panel, future: Any, columns: Columns) -> str:
     """What to say first where a plan speaks of series that the model does not know."""
-    columns = Columns(known=history.known.names)
     table = None if future is None or isinstance(future, np.ndarray) else to_arrow(future, columns)
     if table is None or columns.id not in table.column_names:
         return ""
@@ -81,10 +83,7 @@ def _check(table: pa.Table, columns: Columns, known: Covariates) -> None:
 
 def _usual(columns: Columns) -> str:
     """What to do where a plan has names of its own: a panel does not remember those of its table."""
-    return (
-        f"rename yours to {columns.id!r} and {columns.time!r}, whatever they were called in the history, or in the "
-        "command give --id and --time"
-    )
+    return f"rename yours to {columns.id!r} and {columns.time!r}, or in the command forecast give --id and --time"
 
 
 def _block(table: pa.Table, known: Covariates) -> Floats:
@@ -104,10 +103,12 @@ def marked(values: Floats, known: Covariates) -> Floats:
 def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any, Any]:
     """For every row that speaks of a series: the series, its step from 0 on, and the row of the table."""
     stamps, _ = read_stamps(table.column(columns.time), columns.time, history.calendar)
+    times = stamps.astype("M8[us]")
     try:
-        numbers = history.calendar.ordinals(stamps.astype("M8[us]"))
+        numbers = history.calendar.ordinals(times)
     except FrequencyError as error:
-        raise DataError(f"the future's times don't fit the history: {error}") from error
+        whose = _whose(table, columns, int(np.argmax(history.calendar.off_grid(times))))
+        raise DataError(f"the future's times don't fit the history: {whose}{error}") from error
     rows = np.arange(len(numbers))
     first = history.ends + 1
     if columns.id in table.column_names:
@@ -123,6 +124,14 @@ def _steps(table: pa.Table, columns: Columns, history: Panel) -> tuple[Any, Any,
     return owner, step, rows
 
 
+def _whose(table: pa.Table, columns: Columns, row: int) -> str:
+    """The series of a row, to begin a message with; nothing in a plan that holds for all."""
+    if columns.id not in table.column_names:
+        return ""
+    codes, texts = id_texts(table.column(columns.id), columns.id)
+    return f"series {texts[codes[row]]!r}: "
+
+
 def _speaks_for_all(table: pa.Table, columns: Columns, numbers: Any) -> None:
     """A plan without ids holds for every series; refuse one whose ids merely have another name."""
     if closest(columns.id, table.column_names) or len(np.unique(numbers)) < len(numbers):
@@ -132,10 +141,10 @@ def _speaks_for_all(table: pa.Table, columns: Columns, numbers: Any) -> None:
 def _once(history: Panel, horizon: int, owner: Any, step: Any) -> None:
     """Refuse a plan that says two things of one period."""
     cells, count = np.unique(owner * horizon + step, return_counts=True)
-    if (count > 1).any():
+    if twice := int((count > 1).sum()):
         series, at = divmod(int(cells[count > 1][0]), horizon)
         when = history.calendar.texts(history.ends[series : series + 1] + 1 + at)[0]
         raise DataError(
-            f"the future has {int((count > 1).sum()):,} periods twice, the first is {history.ids[series]!r} at {when}",
+            f"the future has {counted(twice, 'period')} twice, the first is {history.ids[series]!r} at {when}",
             series=history.ids[series],
         )

@@ -39,7 +39,9 @@ def read(source: str | Path, *, freq: str | None = None, **columns: Any) -> Pane
 
         return datasets.load(text.removeprefix("dataset:"))
     roles = Columns(**columns)
-    return from_frame(read_table(source, roles), roles, freq)
+    table = read_table(source, roles)
+    with said_of(source):
+        return from_frame(table, roles, freq)
 
 
 def read_table(source: str | Path, columns: Columns | None = None) -> pa.Table:
@@ -55,11 +57,25 @@ def read_table(source: str | Path, columns: Columns | None = None) -> pa.Table:
 
 
 @contextmanager
-def _readable(source: str | Path) -> Iterator[None]:
-    """Say what can't be read, whatever the library underneath calls it."""
-    where = "standard input" if str(source) == "-" else str(source)
+def said_of(source: str | Path) -> Iterator[None]:
+    """Name the file in what is wrong with its table: a command may read several."""
     try:
         yield
+    except DataError as error:
+        raise error.of(_called(source)) from error
+
+
+def _called(source: str | Path) -> str:
+    return "standard input" if str(source) == "-" else str(source)
+
+
+@contextmanager
+def _readable(source: str | Path) -> Iterator[None]:
+    """Say what can't be read, whatever the library underneath calls it."""
+    where = _called(source)
+    try:
+        with said_of(source):
+            yield
     except FileNotFoundError as error:
         raise DataError(f"{where}: no such file") from error
     except UnicodeDecodeError as error:
@@ -182,5 +198,13 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or f"{error}; is the disk full?"  # numpy's short write has no word
+        # numpy's short write has no word of its own
+        reason = in_the_way(path.parent) or error.strerror or f"{error}; is the disk full?"
         raise StoreError(f"{path} can't be written: {reason}") from error
+
+
+def in_the_way(folder: Path) -> str:
+    """What to say of a file that stands where `folder`, or one above it, is to be; or nothing."""
+    places = (folder, *folder.parents)
+    file = next((place for place in places if os.path.isfile(place)), None)  # silent where nothing may be seen
+    return "" if file is None else f"{file} is a file where a folder is needed: choose another name, or move the file"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastkit.data.calendar import Frequency
-from forecastkit.errors import DataError
+from forecastkit.errors import DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,8 +146,8 @@ class Panel:
             return f"Panel(0 series of {self.freq!r})"
         first, last = self.calendar.texts(np.array([self.starts.min(), self.ends.max()]))
         return (
-            f"Panel({len(self):,} series, {len(self.values):,} periods of {self.freq!r}, "
-            f"{first} to {last}, {self.gaps:,} gaps)"
+            f"Panel({len(self):,} series, {counted(len(self.values), 'period')} of {self.freq!r}, "
+            f"{first} to {last}, {counted(self.gaps, 'gap')})"
         )
 
     @property

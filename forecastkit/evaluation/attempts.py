@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from forecastkit.data.panel import Floats, Ints, Panel
-from forecastkit.errors import DataError, FitError
+from forecastkit.errors import DataError, FitError, counted
 from forecastkit.evaluation import latency
 from forecastkit.evaluation.splits import Plan, Window
 from forecastkit.forecaster import Fitted, Forecast, Forecaster
@@ -102,7 +102,7 @@ def fit_what_can_be(recipe: Forecaster, train: Panel, plan: Plan, before: Fitted
     needed = recipe.needs(train)
     kept = np.flatnonzero(train.lengths >= needed)
     for i in np.flatnonzero(train.lengths < needed):
-        reasons[train.ids[i]] = f"{train.lengths[i]} periods, {recipe.name} needs {needed}"
+        reasons[train.ids[i]] = f"{counted(int(train.lengths[i]), 'period')}, {recipe.name} needs {needed}"
     while len(kept):
         try:
             fitted = fit(train.take(kept), horizon=plan.gap + plan.horizon)

@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from forecastkit.errors import counted
 from forecastkit.evaluation.comparison import Ranks
 from forecastkit.forecaster import Explanation
 
@@ -212,7 +213,7 @@ class Charts:
             words = f", {inside:.0%} of them between levels {fan.levels[0]:g} and {fan.levels[1]:g}"
         _dates(axes)
         _legend(axes)
-        return self._done(figure, "", f"Demand, {len(fan.after)} forecasts by {model} and what came{words}.")
+        return self._done(figure, "", f"Demand, {counted(len(fan.after), 'forecast')} by {model} and what came{words}.")
 
     def _done(self, figure: Figure, title: str, alt: str) -> Chart:
         out = io.StringIO()

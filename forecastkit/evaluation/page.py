@@ -5,7 +5,7 @@ What it says is gathered here as sections of words, tables and charts; `report.h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from forecastkit import recipes
+from forecastkit.data.screening import in_words
+from forecastkit.errors import counted
 from forecastkit.evaluation import comparison
 from forecastkit.evaluation.charts import COLOURS, Chart, Charts, Fan
 from forecastkit.evaluation.segments import THIRD
@@ -90,7 +92,7 @@ def render(report: Report) -> str:
     plan, data = report.head["plan"], report.head["data"]
     subtitle = (
         f"{data['series']:,} series of frequency {data['freq']} · horizon {plan['horizon']} · "
-        f"{plan['windows']} windows, the last after {report.head['cutoffs'][-1]} · season {plan['season']}"
+        f"{counted(plan['windows'], 'window')}, the last after {report.head['cutoffs'][-1]} · season {plan['season']}"
     )
     sections = [section for section in _sections(page) if section.tables or section.charts]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -204,9 +206,8 @@ def _where(page: _Page) -> Section:
     for name in _segments(page.report):
         charts.append((page.draw.dots(page.mase(name), "MASE", f"Error by {name.replace('_', ' ')}"), ""))
         tables.append(_by_segment(page, name))
-    words = (
-        f"Charts show the {len(page.coloured)} best models; the tables are of {page.best}, bias by segment included."
-    )
+    best = counted(len(page.coloured), "best model")
+    words = f"Charts show the {best}; the tables are of {page.best}, bias by segment included."
     return Section("where", "Where it fails", words, tables, charts)
 
 
@@ -388,8 +389,8 @@ def _costs(page: _Page) -> Section:
 
 def _data(page: _Page) -> Section:
     head = page.report.head
-    screening = [[k.replace("_", " "), _words(v)] for k, v in head.get("screening", {}).items()]
-    tables = [Table("The data, screened", ["what", "found"], screening, (0, 1))]
+    screened = in_words(head.get("screening", {}))
+    tables = [Table("The data, screened", ["what", "found"], screened, (0, 1))]
     failures = page.report.failures.drop_duplicates(["model", "reason"])
     if len(failures):
         rows = [[r["model"], r["series"], r["reason"]] for r in failures.head(20).to_dict("records")]
@@ -398,7 +399,7 @@ def _data(page: _Page) -> Section:
         )
     if head["left_out"]:
         rows = [[name] for name in head["left_out"][:10]]
-        tables.append(Table(f"{len(head['left_out']):,} series miss a window; the first are", ["series"], rows))
+        tables.append(Table(f"Series that miss a window, {len(head['left_out']):,} in all", ["series"], rows))
     return Section("data", "The data", "", tables)
 
 
@@ -428,11 +429,3 @@ def _percent(value: float) -> str:
 
 def _p(value: float) -> str:
     return f"= {value:.3f}" if value >= 0.001 else "below 0.001"
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return ", ".join(map(str, value)) or "none"
-    return f"{value:,}" if isinstance(value, (int, float)) else str(value)

@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forecastkit.data.io import write_atomic
+from forecastkit.data.io import in_the_way, write_atomic
 from forecastkit.data.panel import Ints, Panel
-from forecastkit.errors import ConfigError, StoreError
+from forecastkit.errors import ConfigError, StoreError, counted
 from forecastkit.evaluation import metrics
 from forecastkit.evaluation.splits import Plan, Window
 from forecastkit.execution import Usage
@@ -146,6 +146,8 @@ _LOCK = ".lock"
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of the folder; the lock goes with the process, however that ends."""
+    if file := in_the_way(folder):
+        raise StoreError(f"{folder} can't be written: {file}")
     with store_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
@@ -255,7 +257,11 @@ def unfinished(folder: Path, head: Mapping[str, Any]) -> dict[str, str]:
     most = np.max([np.ones(windows, np.int64), *found.values()], axis=0)
     needed = np.array(head.get("taking_part") or most)  # [W]
     whole = {model: int((counts >= needed).sum()) for model, counts in found.items()}
-    return {model: f"{n} of {windows} windows are whole" for model, n in whole.items() if n < windows}
+    return {
+        model: f"{n} of {counted(windows, 'window')} {'is' if 1 in (n, windows) else 'are'} whole"
+        for model, n in whole.items()
+        if n < windows
+    }
 
 
 def _series(folder: Path, model: str, windows: int, horizon: int) -> Ints:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastkit.data.panel import Ints, Panel
-from forecastkit.errors import ConfigError, SeriesTooShortError
+from forecastkit.errors import ConfigError, SeriesTooShortError, counted
 
 Align = Literal["auto", "series", "calendar"]
 
@@ -71,9 +71,10 @@ class Plan:
         back = self.calibrate * apart  # periods from the oldest cutoff to that one
         if self.calibrate and back <= self.gap:
             raise ConfigError(
-                f"there is nothing to calibrate on: {self.calibrate} windows, {apart} periods apart, "
-                f"begin {back} periods before the first scored cutoff, and none of their periods after a gap of "
-                f"{self.gap} has come by then; calibrate={self.to_calibrate_all} shows all steps"
+                f"there is nothing to calibrate on: {counted(self.calibrate, 'window')}, "
+                f"{counted(apart, 'period')} apart, from {counted(back, 'period')} before the first scored cutoff on, "
+                f"and none of their periods after a gap of {self.gap} has come by then; "
+                f"calibrate={self.to_calibrate_all} shows all steps"
             )
 
     @property
@@ -121,7 +122,7 @@ def _window(panel: Panel, plan: Plan, index: int) -> Window:
         longest = int(np.argmax(panel.lengths))
         count = plan.calibrate + plan.windows
         what = (
-            f"a backtest of {count} windows with horizon {plan.horizon}, step {plan.step}, gap {plan.gap} "
+            f"a backtest of {counted(count, 'window')} with horizon {plan.horizon}, step {plan.step}, gap {plan.gap} "
             f"(there is room for {_room(panel, plan)})"
         )
         raise SeriesTooShortError(panel.ids[longest], needed=back + 1, found=int(panel.lengths[longest]), what=what)

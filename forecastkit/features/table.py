@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel, ranges
-from forecastkit.errors import ConfigError, DataError
+from forecastkit.errors import ConfigError, DataError, counted
 from forecastkit.features.dates import Calendar, Fourier
 from forecastkit.features.lags import Ewm, Lag, Lagged, Rolling, Segments
 
@@ -118,8 +118,8 @@ def ahead(panel: Panel, spec: TableSpec, horizon: int, future: Floats | None = N
     """
     if spec.shift is not None and horizon > spec.shift:
         raise ConfigError(
-            f"the table looks back {spec.shift} periods, too few for a horizon of {horizon}: use lags from {horizon} "
-            "on, or forecast step by step"
+            f"the table looks back {counted(spec.shift, 'period')}, too few for a horizon of {horizon}: use lags "
+            f"from {horizon} on, or forecast step by step"
         )
     if spec.known and len(panel.known) and future is None:
         raise DataError(

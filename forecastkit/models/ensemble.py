@@ -11,7 +11,7 @@ import numpy as np
 
 from forecastkit import baseline, models
 from forecastkit.data.panel import Floats, Ints, Panel
-from forecastkit.errors import ConfigError, DataError, FitError, closest
+from forecastkit.errors import ConfigError, DataError, FitError, closest, counted
 from forecastkit.forecaster import Fitted, Forecaster, State
 from forecastkit.models import _members as of
 from forecastkit.models._weights import among, before, common_end, equal, going_on, inverse, past_errors, room, stacked
@@ -48,7 +48,7 @@ class EnsembleFitted(of.MembersFitted):
     def choice(self) -> str:
         if self.recipe.combination in PLAIN:
             return f"the {self.recipe.combination} of {', '.join(self.texts)}"
-        return f"{self.weighed()}: weights of {self.taught} past windows"
+        return f"{self.weighed()}: weights of {counted(self.taught, 'past window')}"
 
     def _combined(self, parts: Floats, weights: Floats) -> Floats:
         if self.recipe.combination != "median" or not len(parts):

@@ -171,6 +171,23 @@ def test_check_says_what_is_in_the_table(command, demand: Path) -> None:
     assert "freq" in command("check", demand).out
 
 
+def test_check_says_which_covariates_are_text_and_which_miss_cells(command, demand: Path) -> None:
+    frame = pd.read_csv(demand)
+    frame["promo"] = (frame["price"] < 1).map({True: "flyer", False: "none"})
+    frame.loc[[3, 4, 95], "price"] = None
+    frame.loc[7, "promo"] = None
+    frame = frame.drop(index=50)  # a gap: neither price nor promo there
+    frame.to_csv("t.csv", index=False)
+    columns = ("--known", "price", "--past", "promo", "--static", "store")
+    found = json.loads(command("check", "t.csv", *columns, "--json").out)
+    assert found["text_categories"] == {"promo": 2, "store": 1}
+    assert found["missing_cells"] == {"price": 4, "promo": 2}
+    shown = command("check", "t.csv", *columns).out
+    assert re.search(r"text categories +promo \(2\), store \(1\)", shown)
+    assert re.search(r"missing cells +price \(4\), promo \(2\)", shown)
+    assert re.search(r"missing cells +none", command("check", demand, "--known", "price").out)
+
+
 def test_models_lists_all_and_shows_the_options_of_one(command) -> None:
     listed = {row["model"] for row in json.loads(command("models", "--json").out)}
     assert {"naive", "seasonal_naive", "sarima", "prophet", "boosted", "gru", "lstm"} <= listed
@@ -255,7 +272,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(command, demand: Path, monke
     assert "--resume" in done.err
     shown = command("report", "run")
     assert shown.code == 0
-    assert "seasonal_naive is left out, as it is not finished (0 of 1 windows are whole)" in shown.err
+    assert "seasonal_naive is left out, as it is not finished (0 of 1 window is whole)" in shown.err
     assert list(json.loads(command("report", "run", "--json").out)["unfinished"]) == ["seasonal_naive"]
     assert command("backtest", demand, *SMALL, "-o", "run", "--resume").code == 0
     assert len(calls) == 3
@@ -344,7 +361,7 @@ def test_a_model_remembers_what_the_columns_were_called(command, demand: Path) -
     ("plan", "words"),
     [
         ({"itm": ["milk", "milk"], "ds": ["2024-03-31", "2024-03-31"]}, "unique_id"),
-        ({"unique_id": ["milk", "milk"], "ds": ["2024-03-31", "2024-03-31"]}, "1 periods twice"),
+        ({"unique_id": ["milk", "milk"], "ds": ["2024-03-31", "2024-03-31"]}, "1 period twice"),
     ],
 )
 def test_a_plan_that_says_two_things_of_one_day_is_refused(command, demand: Path, plan: dict, words: str) -> None:

@@ -40,3 +40,8 @@ def test_every_error_is_what_a_stranger_would_catch() -> None:
     for kind, (builtin, code) in pairs.items():
         assert issubclass(kind, builtin)
         assert kind.exit_code == code
+
+
+def test_one_of_a_thing_is_said_in_the_singular() -> None:
+    assert [errors.counted(n, "row") for n in (0, 1, 2, 1200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
+    assert [errors.counted(n, "series has", "series have") for n in (1, 2)] == ["1 series has", "2 series have"]

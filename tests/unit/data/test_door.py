@@ -160,7 +160,7 @@ def test_ids_of_any_type_become_text(ids: Any, text: str) -> None:
 
 @pytest.mark.parametrize("nothing", [None, pd.NA, np.nan])
 def test_an_empty_id_is_refused(nothing: Any) -> None:
-    assert "has 1 empty ids" in str(refusal(table(unique_id=["milk", nothing, "milk", 3])))
+    assert "has 1 empty id" in str(refusal(table(unique_id=["milk", nothing, "milk", 3])))
 
 
 def test_series_stand_in_the_order_of_their_text() -> None:
@@ -200,8 +200,8 @@ def test_times_may_be_written_in_many_ways(times: Any) -> None:
         (["31.12.2024"] * 4, "can't be read, the first is '31.12.2024' in row 1: write them as 2024-12-31"),
         (["2024-02-30"] * 4, "can't be read, the first is '2024-02-30'"),
         ([1, 2, 3, 4], "holds numbers \\(1\\), dates are needed"),
-        ([DAYS[0], pd.NaT, DAYS[2], DAYS[3]], "1 empty times, the first in row 2"),
-        ([None, "2024-01-02", "2024-01-03", "2024-01-04"], "1 empty times, the first in row 1"),
+        ([DAYS[0], pd.NaT, DAYS[2], DAYS[3]], "1 empty time, the first in row 2"),
+        ([None, "2024-01-02", "2024-01-03", "2024-01-04"], "1 empty time, the first in row 1"),
         ([DAYS[0], "x", 3, None], "holds Timestamp and int and str"),
         ([True] * 4, "is bool, dates are needed"),
         ([pd.Timedelta(1, "h")] * 4, "is duration"),
@@ -299,8 +299,8 @@ def test_times_without_a_frequency_are_refused_with_the_range_of_their_steps(tim
 @pytest.mark.parametrize(
     ("times", "freq", "words"),
     [
-        (DAYS, "W", r"2024-01-02 is not on the grid of 'W-MON'; the times look like 'D'"),
-        (DAYS, "MS", r"2024-01-02 is not on the grid of 'MS'; the times look like 'D'"),
+        (DAYS, "W", r"'milk': 2024-01-02 is not on the grid of 'W-MON', which has .*; the times look like 'D'$"),
+        (DAYS, "MS", r"'MS', which has 2024-01-01 and 2024-02-01; the times look like 'D'$"),
         (DAYS, "h", r"every value is 24 periods of 'h' after the one before; the times look like 'D'"),
         (pd.date_range("2024-01-01", periods=9, freq="W-WED"), "D", r"7 periods of 'D'.*look like 'W-WED'"),
         (pd.date_range("2024-01-01", periods=9, freq="ME"), "MS", r"2024-01-31 is not on the grid.*look like 'ME'"),
@@ -310,6 +310,64 @@ def test_times_without_a_frequency_are_refused_with_the_range_of_their_steps(tim
 def test_a_frequency_that_contradicts_the_times_is_refused(times: Any, freq: str, words: str) -> None:
     with pytest.raises(FrequencyError, match=words):
         Panel.from_frame(at(times), freq=freq)
+
+
+def moved(freq: str, to: str, row: int = 25, length: int = 20) -> pd.DataFrame:
+    """Two series of a frequency, one of whose rows has another time."""
+    times = pd.date_range("2024-01-01", periods=length, freq=freq)
+    frame = pd.DataFrame({"unique_id": np.repeat(["milk", "oats"], length), "ds": [*times, *times], "y": 1.0})
+    frame.loc[row, "ds"] = pd.Timestamp(to)
+    return frame
+
+
+@pytest.mark.parametrize("series", [["milk", "oats"], ["oats"]])
+@pytest.mark.parametrize(
+    ("freq", "to", "row", "words"),
+    [
+        ("W-MON", "2024-02-07", 25, "2024-02-07 is not on the grid of 'W-MON', which has 2024-02-05 and 2024-02-12"),
+        ("W-MON", "2024-01-03", 20, "2024-01-03 is not on the grid of 'W-MON', which has 2024-01-01 and 2024-01-08"),
+        ("MS", "2024-06-15", 25, "2024-06-15 is not on the grid of 'MS', which has 2024-06-01 and 2024-07-01"),
+        ("ME", "2024-06-15", 25, "2024-06-15 is not on the grid of 'ME', which has 2024-05-31 and 2024-06-30"),
+        ("QS", "2025-05-01", 25, "2025-05-01 is not on the grid of 'QS-JAN', which has 2025-04-01 and 2025-07-01"),
+        (
+            "D",
+            "2024-01-06 05:00",
+            25,
+            "2024-01-06 05:00:00 is not on the grid of 'D', which has 2024-01-06 and",
+        ),
+    ],
+)
+def test_a_date_off_the_pace_of_all_others_is_named_with_its_series_and_the_grid(
+    freq: str, to: str, row: int, words: str, series: list[str]
+) -> None:
+    frame = moved(freq, to, row)
+    error = refusal(frame[frame["unique_id"].isin(series)])
+    assert str(error).startswith(f"series 'oats': {words}")
+    assert f"; {20 * len(series) - 1} of {20 * len(series)} rows are on it: look for a mistyped date" in str(error)
+    assert isinstance(error, FrequencyError)
+    assert error.series == "oats"
+    with pytest.raises(FrequencyError, match=r"^series 'oats': "):
+        Panel.from_frame(frame, freq=freq)
+
+
+def test_a_week_that_begins_on_another_day_is_taken_where_days_are_asked_for() -> None:
+    frame = moved("W-MON", "2024-02-07").iloc[20:]
+    assert Panel.from_frame(frame, freq="D").freq == "D"
+
+
+def test_days_with_many_gaps_and_a_quicker_series_are_no_stray_dates() -> None:
+    rng = np.random.default_rng(3)
+    days = pd.date_range("2024-01-01", periods=400)
+    sparse = pd.DataFrame({"unique_id": "milk", "ds": days[np.sort(rng.choice(400, 60, replace=False))], "y": 1.0})
+    assert Panel.from_frame(sparse).freq == "D"
+    weeks = pd.concat([pd.DataFrame({"unique_id": f"w{k:02}", "ds": days[::7], "y": 1.0}) for k in range(30)])
+    daily = pd.DataFrame({"unique_id": "milk", "ds": days[:40], "y": 1.0})
+    assert "mixed frequencies: 30 of 31 series, the first is 'w00'" in str(refusal(pd.concat([weeks, daily])))
+
+
+def test_a_date_beyond_the_calendar_is_named_with_its_series() -> None:
+    frame = moved("MS", "2200-01-01", 39)
+    assert str(refusal(frame)).startswith("series 'oats': 2200-01-01 is too far: 'MS' periods are known from 1900 to")
 
 
 def test_a_weekly_series_among_daily_ones_is_called_a_mixed_frequency() -> None:
@@ -357,7 +415,7 @@ def test_nan_at_both_ends_is_cut_off() -> None:
 
 def test_a_series_without_any_value_is_named() -> None:
     error = refusal(pd.concat([table(), table(unique_id="oats", y=np.nan)]))
-    assert "1 series have no value at all in 'y', the first is 'oats'" in str(error)
+    assert "1 series has no value at all in 'y', the first is 'oats'" in str(error)
     assert error.series == "oats"
 
 
@@ -391,7 +449,7 @@ def test_booleans_count_as_one_and_zero() -> None:
         (["5", "4,5", "6", "7"], "the first is '4,5' in row 2"),
         ([5, "few", 6.0, None], "holds float and int and str"),
         ([5.0, np.inf, 6.0, -np.inf], "2 infinite values, the first in series 'milk' at 2024-01-02"),
-        (["5", "inf", "6", "7"], "1 infinite values"),
+        (["5", "inf", "6", "7"], "1 infinite value"),
         (DAYS, "is timestamp"),
         ([[1]] * 4, "is list"),
         ([1j] * 4, "holds complex"),
@@ -431,7 +489,7 @@ def test_covariates_follow_their_rows_through_sorting_and_gaps() -> None:
 
 
 def test_an_infinite_covariate_is_refused() -> None:
-    assert "covariate 'price' has 1 infinite values" in str(refusal(table(price=[1, np.inf, 1, 1]), past="price"))
+    assert "covariate 'price' has 1 infinite value" in str(refusal(table(price=[1, np.inf, 1, 1]), past="price"))
 
 
 def test_a_date_is_no_covariate() -> None:

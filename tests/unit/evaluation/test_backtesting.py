@@ -181,7 +181,7 @@ def test_a_model_that_is_not_whole_is_left_out_and_named(
         file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "taking_part"}))
     report = Report.read(tmp_path / "run")
     assert report.models == ("naive",)
-    assert report.unfinished == {"telling": f"{there} of 2 windows are whole"}
+    assert report.unfinished == {"telling": f"{there} of 2 windows {'is' if there == 1 else 'are'} whole"}
     assert report.leaderboard()["model"].tolist() == ["naive"]
     assert set(report.forecasts["model"]) == {"naive"}
     assert report.summary()["unfinished"] == report.unfinished

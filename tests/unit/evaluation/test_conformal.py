@@ -122,7 +122,7 @@ def test_the_newest_errors_that_are_known_count() -> None:
 
 
 def test_a_plan_with_nothing_to_calibrate_on_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"nothing to calibrate on: 2 windows, 1 periods apart.*calibrate=9"):
+    with pytest.raises(ConfigError, match=r"nothing to calibrate on: 2 windows, 1 period apart.*calibrate=9"):
         fk.backtest(noise(5, np.full(60, 5.0)), [Flat()], horizon=7, step=1, gap=2, calibrate=2)
 
 
