@@ -346,7 +346,8 @@ class Report:
         """
         model = model or str(self.leaderboard()["model"].iloc[0])
         _there(model, self.models)
-        total = self.sums(["model", "series"]).loc[model]
+        total = self.sums(["model", "series"])
+        total = total[total.index.get_level_values("model") == model].droplevel("model")
         found = scores.ratios(total).assign(tracking=total["signed"] * total["rows"] / total["absolute_mean"])
         found = found.sort_values(_known(by, found.columns, "sorted"), ascending=False).head(count or len(found))
         return found.reset_index().merge(self.segments, on="series", how="left")
