@@ -24,6 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EXACT = {"contract"}  # a * b + c in one rounding: half the latency of a recursion
 _SUMS = {"contract", "reassoc", "nsz"}  # sums in several lanes
+_MARKS = (b"@kernel", b"@reduction", b"@driver", b"@by_name(")  # of a source with kernels in it
 
 
 @lru_cache
@@ -32,7 +33,7 @@ def _stamp(folder: Path) -> str:
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for file in sorted(folder.glob("*.py")):
         content = file.read_bytes()
-        if b"forecastkit.compiled import" in content:
+        if any(mark in content for mark in _MARKS):
             digest.update(content)
     return digest.hexdigest()
 
@@ -69,16 +70,16 @@ def cache(function: Any) -> Any:
 
 def kernel(function: F) -> F:
     """Compile `function` on its first call. It can't make arrays, and is spared counting who holds them."""
-    return compiled(function, fastmath=EXACT, _nrt=False)
+    return jitted(function, fastmath=EXACT, _nrt=False)
 
 
 def reduction(function: F) -> F:
     """A kernel that sums, in whatever order is quickest."""
-    return compiled(function, fastmath=_SUMS, _nrt=False)
+    return jitted(function, fastmath=_SUMS, _nrt=False)
 
 
-def compiled(function: F, **options: Any) -> F:
-    """What `kernel` and its like make, with other options of numba's."""
+def jitted(function: F, **options: Any) -> F:
+    """numba's `njit` of `function`, kept on disk as all here is."""
     dispatcher: Any = njit(function, nogil=True, error_model="numpy", **options)
     dispatcher._cache = cache(function)
     resolve = dispatcher.get_call_template

@@ -19,19 +19,21 @@ from typing import Any
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
+from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
-from forecastkit.compiled import EXACT, F, cache, compiled
+from forecastkit.compiled import EXACT, F, cache, jitted
 from forecastkit.execution import cores
 
 logger = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)
-def _announce() -> None:
-    logger.warning("compiling the ARIMA core, once on this machine: this takes about a minute")
+def _announce(each_time: bool) -> None:
+    often = "each time, as no folder for what is compiled can be written" if each_time else "once on this machine"
+    logger.warning("compiling the ARIMA core, %s: this takes about a minute", often)
 
 
 class _Announcing:
@@ -43,7 +45,7 @@ class _Announcing:
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         found = self._inner.load_overload(sig, target_context)
         if found is None:
-            _announce()
+            _announce(isinstance(self._inner, NullCache))
         return found
 
     def __getattr__(self, name: str) -> Any:
@@ -60,7 +62,7 @@ class _Linking(_Announcing):
 
 def driver(function: F) -> F:
     """A kernel that makes the arrays which others work on, and that Python calls."""
-    dispatcher = compiled(function, fastmath=EXACT)
+    dispatcher = jitted(function, fastmath=EXACT)
     dispatcher._cache = _Linking(dispatcher._cache)  # type: ignore[attr-defined]
     return dispatcher
 

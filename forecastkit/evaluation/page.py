@@ -19,6 +19,7 @@ from forecastkit.data.screening import in_words
 from forecastkit.errors import counted
 from forecastkit.evaluation import comparison
 from forecastkit.evaluation.charts import COLOURS, Chart, Charts, Fan
+from forecastkit.evaluation.scores import COLUMNS
 from forecastkit.evaluation.segments import THIRD
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _where(page: _Page) -> Section:
 def _segments(report: Report) -> list[str]:
     """Segments of which there are a few, not one or a hundred, and with several series each."""
     # Thirds would say what deciles say; a run of an older version has none.
-    segments = report.segments.drop(columns=["series", THIRD], errors="ignore")
+    segments = report.segments.drop(columns=["series", THIRD, *COLUMNS], errors="ignore")
     most = min(_MOST, len(segments) // _CROWD)
     return [str(name) for name in segments if 1 < segments[name].nunique() <= most]
 

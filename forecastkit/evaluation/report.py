@@ -1,7 +1,7 @@
 """What a backtest found: forecasts, costs, failures and scores, read from its folder as they are asked for.
 
-Scores are sums over cells (a series in a window), gathered file by file, so that a panel of 30,000 series is never in
-memory at once.
+Scores are sums over cells (a series in a window), gathered file by file: the forecasts of a panel of 30,000 series are
+never in memory at once. The sums of its cells are, once they were asked for: about 150 bytes each.
 """
 
 from __future__ import annotations
@@ -200,6 +200,8 @@ class Report:
         windows behind a row.
         """
         keys = [by] if isinstance(by, str) else list(by)
+        if taken := [key for key in keys if key in scores.COLUMNS]:
+            raise ConfigError(f"the column {taken[0]!r} is called as a score is: rename it in the data to group by it")
         return scores.ratios(self.sums(keys)).reset_index()
 
     def sums(self, keys: Sequence[str]) -> pd.DataFrame:
@@ -211,11 +213,14 @@ class Report:
         for key in own:
             _known(key, (*_GROUPS, *traits.columns), "grouped")
         if {"time", "step"} & set(keys):
-            return self._added(keys, traits[own])
-        total = self._windows.reset_index()
-        for key in own:
-            total[key] = total["series"].map(traits[key])
-        return total.groupby(list(keys), sort=False)[list(self._windows)].sum(min_count=1)
+            total = self._added([_apart(key) for key in keys], traits[own].rename(columns=_apart))
+            total.index.names = list(keys)
+            return total
+        places = self._windows.index.to_frame(index=False)
+        groups = [pd.Index(places["series"].map(traits[key]) if key in own else places[key]) for key in keys]
+        total = self._windows.groupby(groups, sort=False).sum(min_count=1)
+        total.index.names = list(keys)
+        return total
 
     @cached_property
     def _windows(self) -> pd.DataFrame:
@@ -451,6 +456,11 @@ def _known(name: str, known: Iterable[str], what: str) -> str:
 def _there(model: str, models: Iterable[str]) -> None:
     if model not in models:
         raise ConfigError(f"no model {model!r} in this backtest{closest(model, models)}: {', '.join(models)}")
+
+
+def _apart(key: str) -> str:
+    """A trait's own name among the sums: one may be called width, or cells."""
+    return key if key in _GROUPS else f"trait {key}"
 
 
 def _with(table: pa.Table, traits: pd.DataFrame) -> pa.Table:

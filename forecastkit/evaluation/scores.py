@@ -18,6 +18,7 @@ from forecastkit.evaluation import metrics
 from forecastkit.evaluation.comparison import resampled
 
 SCORES = tuple(metrics.METRICS)
+COLUMNS = frozenset({*SCORES, "cells"})  # of what `ratios` makes
 _POOLED = [
     *("rows", "y", "absolute", "signed", "absolute_mean", "squared"),
     *("pinball", "wis", "crps", "inside", "width"),

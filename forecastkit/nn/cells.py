@@ -14,6 +14,7 @@ import torch
 from numba import float32, uint32
 from numpy.polynomial import Polynomial
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from forecastkit.compiled import kernel
 
@@ -135,15 +136,19 @@ class _Layer(NamedTuple):
 class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, dtype: torch.dtype, spare: list[Tensor], *weights: Tensor) -> Tensor:
+        ctx.save_for_backward(*weights)  # so that one which is changed in between is noticed
         ctx.layers, ctx.spare, below = [], spare, inputs.transpose(0, 1).to(dtype).contiguous()
-        for of_input, of_state, *biases in zip(*[iter(weights)] * 4, strict=True):
+        for first in range(0, len(weights), 4):
+            of_input, of_state, *biases = weights[first : first + 4]
             products = of_input.to(dtype), of_state.to(dtype)
             ctx.layers.append(_read(below, products, _together(*biases), spare))
             below = ctx.layers[-1].low[1:]
         return ctx.layers[-1].states[-1].clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors  # raises where a weight was changed, or the slopes were asked for before
         found: list[Tensor] = []
         state, above = slope.clone(), torch.zeros(1, *slope.shape)
         while ctx.layers:

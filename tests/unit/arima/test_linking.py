@@ -68,3 +68,24 @@ def test_a_second_process_that_fails_costs_nothing_but_time(python):
         "print(kernels.ask(3.0))"
     )
     assert python(broken) == "7.0"
+
+
+CONSTANT = """
+from forecastkit.arima import linking
+STEP = {step}
+
+@linking.driver
+def ask(x):
+    return x + STEP
+"""
+
+
+def test_a_constant_that_changed_is_compiled_anew_and_one_that_did_not_is_found(python, tmp_path):
+    asked = "import steps; print(steps.ask(0.0), sum(steps.ask.stats.cache_hits.values()))"
+    answers = []
+    for k, step in enumerate((1.0, 2.0, 2.0)):
+        file = tmp_path / "steps.py"
+        file.write_text(CONSTANT.format(step=step))
+        os.utime(file, (k, k))  # or Python keeps what it read within the same second
+        answers.append(python(asked))
+    assert answers == ["1.0 0", "2.0 0", "2.0 1"]

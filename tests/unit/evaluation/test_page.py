@@ -15,7 +15,7 @@ import pytest
 
 import forecastkit as fk
 from forecastkit import Panel, Report, Run
-from forecastkit.errors import MissingExtraError
+from forecastkit.errors import ConfigError, MissingExtraError
 from forecastkit.evaluation import records
 from forecastkit.evaluation.explaining import explain
 from forecastkit.forecaster import Explanation
@@ -155,6 +155,24 @@ def test_one_model_on_one_series_in_one_window_makes_a_page_too(tmp_path: Path) 
     text = fk.backtest(panel, ["naive"], horizon=7).to_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text("utf-8") == text
     assert "naive is the most accurate" in text
+
+
+def test_a_static_column_may_be_called_like_a_sum_or_a_quantile_and_like_a_score_it_is_refused() -> None:
+    frame = (
+        shop(30).to_frame().rename(columns={"shop": "rows"}).assign(q1=lambda f: f["rows"], width=lambda f: f["rows"])
+    )
+    panel = Panel.from_frame(frame, static=["rows", "q1", "width"])
+    report = fk.backtest(panel, ["naive", "seasonal_naive"], horizon=7)
+    for by in ("rows", "q1"):
+        whole, steps = report.scores(["model", by]), report.scores(["model", by, "step"])
+        assert sorted(whole[by]) == ["A", "A", "B", "B"]
+        means = steps.groupby(["model", by], sort=False)["mae"].mean()
+        assert means.to_numpy() == pytest.approx(whole["mae"].to_numpy())
+    with pytest.raises(ConfigError, match="'width' is called as a score"):
+        report.scores("width")
+    page = report.to_html()
+    assert "Error by rows" in page
+    assert "Error by width" not in page
 
 
 @pytest.mark.parametrize("freq", ["h", "D", "W", "MS", "YS"])

@@ -7,7 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from forecastkit.nn.cells import _sigmoid, _tanh, last_state  # noqa: E402
+import forecastkit as fk  # noqa: E402
+from forecastkit.data import synthetic  # noqa: E402
+from forecastkit.nn.cells import _sigmoid, _step_back, _step_back_low, _tanh, last_state  # noqa: E402
+from forecastkit.nn.network import Network  # noqa: E402
 
 BATCH, STEPS, FEATURES, WIDTH = 5, 7, 3, 20
 LOW = torch.bfloat16
@@ -46,6 +49,7 @@ def test_products_in_half_the_precision_come_close():
     gru, inputs = cells(2), demand()
     own, other = last_state(gru, inputs, LOW, []), theirs(gru, inputs)
     assert own.dtype == torch.float32
+    assert not torch.equal(own, last_state(gru, inputs, torch.float32, []))
     torch.testing.assert_close(own, other, rtol=0.0, atol=0.01)
     for mine, expected in zip(slopes(own, gru, inputs), slopes(other, gru, inputs), strict=True):
         torch.testing.assert_close(mine, expected, rtol=0.0, atol=0.02 * float(expected.abs().max()))
@@ -56,8 +60,10 @@ def test_room_that_a_step_leaves_serves_the_next_and_changes_no_number(dtype):
     gru, spare = cells(2), []
     for batch in (BATCH, BATCH, 2, BATCH):
         inputs = demand(batch)
+        before = {place.data_ptr() for place in spare if place.shape[1] == batch}
         with_room = slopes(last_state(gru, inputs, dtype, spare), gru, inputs)
         assert len(spare) == 2
+        assert before <= {place.data_ptr() for place in spare}
         alone = slopes(last_state(gru, inputs, dtype, []), gru, inputs)
         assert all(torch.equal(a, b) for a, b in zip(with_room, alone, strict=True))
 
@@ -79,10 +85,51 @@ def test_slopes_asked_for_twice_are_refused_rather_than_wrong():
         loss.backward()
 
 
-def test_a_window_that_needs_no_slope_gets_none():
+def test_a_weight_that_changes_before_its_slope_is_asked_for_is_noticed():
+    gru, inputs = cells(1), demand()
+    loss = last_state(gru, inputs, torch.float32, []).sum()
+    with torch.no_grad():
+        gru.weight_hh_l0.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_weights_get_slopes_where_the_window_needs_none():
     gru = cells(1)
     last_state(gru, demand().detach(), torch.float32, []).sum().backward()
     assert all(weight.grad is not None for weight in gru.parameters())
+
+
+def test_slopes_are_rounded_to_the_nearest_half_and_ties_to_even():
+    generator = np.random.default_rng(0)
+    gates = generator.normal(size=(1, 6, 4 * WIDTH)).astype(np.float32)
+    slope = generator.normal(size=(6, WIDTH)).astype(np.float32)
+    gates[0, 0], slope[0] = 0.0, 1 + np.arange(1, 2 * WIDTH, 2) / 256  # as it is in the new gate, halfway each
+    states, nothing = np.zeros((2, 6, WIDTH), np.float32), np.zeros((1, 6, WIDTH), np.float32)
+    row, low = np.empty(4 * WIDTH, np.float32), np.empty(gates.shape, np.uint16)
+    rest = (states, slope.copy(), nothing, nothing[0], row, np.zeros(4 * WIDTH))
+    _step_back_low(0, low, row.view(np.uint32), gates, *rest)
+    _step_back(0, gates, states, slope, *rest[2:])
+    assert torch.equal(torch.from_numpy(low).view(LOW), torch.from_numpy(gates).bfloat16())
+
+
+@pytest.mark.parametrize("text", ["gru:patch=7", "gru:layers=2,hidden=9,training.precision=bf16", "gru:decoder=rolled"])
+def test_a_network_that_is_trained_by_them_is_the_one_that_pytorch_trains(text, monkeypatch):
+    panel = synthetic.retail(series=6, periods=120).panel.bare()
+    recipe = fk.create(f"{text},seeds=1,season=7,lookback=28,training.steps=15,training.validation=0")
+    own = recipe.fit(panel, horizon=7)
+    assert [network.spare for network in own.networks] == [[]]
+    calls = []
+
+    def pytorch(network, patches):
+        calls.append(len(patches))
+        return network.recurrent(patches)[1][-1]
+
+    monkeypatch.setattr(Network, "_trained", pytorch)
+    other = recipe.fit(panel, horizon=7)
+    assert calls
+    close = 0.01 if "bf16" in text else 1e-4
+    np.testing.assert_allclose(own.predict(7).mean, other.predict(7).mean, rtol=close)
 
 
 def test_tanh_and_sigmoid_are_right_everywhere():
