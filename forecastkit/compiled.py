@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EXACT = {"contract"}  # a * b + c in one rounding: half the latency of a recursion
 _SUMS = {"contract", "reassoc", "nsz"}  # sums in several lanes
-_MARKS = (b"@kernel", b"@reduction", b"@driver", b"@by_name(")  # of a source with kernels in it
+_MARKED = re.compile(rb"^@(\w+\.)?(kernel|reduction|driver|by_name)\b", re.MULTILINE)  # a source with kernels in it
 
 
 @lru_cache
@@ -33,7 +34,7 @@ def _stamp(folder: Path) -> str:
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for file in sorted(folder.glob("*.py")):
         content = file.read_bytes()
-        if any(mark in content for mark in _MARKS):
+        if _MARKED.search(content):
             digest.update(content)
     return digest.hexdigest()
 
