@@ -25,7 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EXACT = {"contract"}  # a * b + c in one rounding: half the latency of a recursion
 _SUMS = {"contract", "reassoc", "nsz"}  # sums in several lanes
-_MARKED = re.compile(rb"^@(\w+\.)?(kernel|reduction|driver|by_name)\b", re.MULTILINE)  # a source with kernels in it
+# A source with kernels in it, or with what makes them.
+_MARKED = re.compile(rb"^@(\w+\.)?(kernel|reduction|driver|by_name)\b|^from forecastkit\.compiled import", re.MULTILINE)
 
 
 @lru_cache
