@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from forecastkit.data import calendar, strays
 from forecastkit.data.calendar import Frequency, shown
 from forecastkit.data.columns import Columns, coded, id_texts, numbers, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
+from forecastkit.data.rows import ALL, Rows, first_of_each
 from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, counted
 
 logger = logging.getLogger(__name__)
@@ -26,44 +26,8 @@ logger = logging.getLogger(__name__)
 _MOST_CELLS = 10_000_000  # below this a sparse grid costs nothing worth an error
 _MOST_BLOWN = 50  # grid cells for each row of the table
 _MOST_SLOTS = 8  # slots for each row, up to which laying out is quicker than sorting
-_ALL = slice(None)
 _NOTHING = Covariates()
 _MOST_YEARS = 20  # a hole this long is a mistyped date
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The table's rows by series and time, before they are laid on a grid; `order` sorts a column alike."""
-
-    ids: tuple[str, ...]  # N
-    owner: Ints  # [rows] index into ids, ascending
-    stamps: Ints  # [rows] microseconds, ascending within a series
-    y: Floats  # [rows]
-    order: Ints | None
-
-    @cached_property
-    def together(self) -> NDArray[np.bool_]:
-        """Whether a row is of the same series as the one before, [rows - 1]."""
-        return self.owner[1:] == self.owner[:-1]
-
-    @cached_property
-    def steps(self) -> Ints:
-        """Microseconds from each row to the next of the same series."""
-        steps = self.stamps[1:] - self.stamps[:-1]
-        return steps if len(self.ids) == 1 else steps[self.together]
-
-    @cached_property
-    def first(self) -> Ints:
-        """The first row of each series, [N]."""
-        return _first(self.together)
-
-    @cached_property
-    def moments(self) -> tuple[Ints, Ints | slice]:
-        """The distinct stamps, and which of them each row has: a panel of many series has few."""
-        if len(self.ids) == 1:
-            return self.stamps, _ALL  # none comes twice
-        whole = pa.array(self.stamps).dictionary_encode()
-        return whole.dictionary.to_numpy(), whole.indices.to_numpy()
 
 
 def from_frame(frame: Any, columns: Columns, freq: str | None = None) -> Panel:
@@ -90,7 +54,7 @@ def _find(table: pa.Table, columns: Columns) -> tuple[Columns, pa.Table]:
     return columns, table
 
 
-def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
+def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> Rows:
     owner, ids = _owners(table.column(columns.id), columns.id)
     order = None
     if not _ascending(owner, stamps, len(ids)):
@@ -108,7 +72,7 @@ def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
             f"series {ids[owner[at]]!r} at {shown(stamps[at])}",
             series=ids[owner[at]],
         )
-    return _Rows(ids, owner, stamps, y, order)
+    return Rows(ids, owner, stamps, y, order)
 
 
 def _owners(column: pa.ChunkedArray, name: str) -> tuple[Ints, tuple[str, ...]]:
@@ -162,7 +126,7 @@ def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints) -> DataError:
     )
 
 
-def _frequency(rows: _Rows, freq: str | None, zone: str | None) -> Frequency:
+def _frequency(rows: Rows, freq: str | None, zone: str | None) -> Frequency:
     if freq is None:
         return _inferred(rows).within(zone)
     first = int(rows.stamps[0])
@@ -171,33 +135,33 @@ def _frequency(rows: _Rows, freq: str | None, zone: str | None) -> Frequency:
     return found.fitted_to(first).within(zone)
 
 
-def _inferred(rows: _Rows) -> Frequency:
+def _inferred(rows: Rows) -> Frequency:
     """The frequency of all rows, or of nearly all where the others would spoil it: they are then refused by name."""
     try:
         found = calendar.infer(rows.moments[0], rows.steps)
     except FrequencyError:
-        usual = strays.usual(rows.owner, rows.stamps)
+        usual = strays.usual(rows)
         if usual is None:
             raise
         return usual
     gaps = np.count_nonzero(rows.steps > found.longest)
-    return found if 2 * gaps <= len(rows.steps) else strays.usual(rows.owner, rows.stamps) or found
+    return found if 2 * gaps <= len(rows.steps) else strays.usual(rows) or found
 
 
-def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequency) -> Panel:
+def _on_grid(table: pa.Table, columns: Columns, rows: Rows, frequency: Frequency) -> Panel:
     numbers_ = _ordinals(rows, frequency)
     _same_pace(rows, numbers_, frequency)
     _no_leap(rows, frequency)
     keep = _inner(rows, columns)
     owner, numbers_, y = rows.owner[keep], numbers_[keep], rows.y[keep]
-    first = rows.first if keep is _ALL else _first(owner[1:] == owner[:-1])
+    first = rows.first if keep is ALL else first_of_each(owner[1:] == owner[:-1])
     last = np.concatenate([first[1:], [len(owner)]]) - 1
     starts, lengths = numbers_[first], numbers_[last] - numbers_[first] + 1
     _not_blown_up(rows, lengths, frequency)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     source = keep if rows.order is None else rows.order[keep]
     whole = len(y) == offsets[-1]
-    grid = _Grid(table, _ALL if whole else numbers_ + (offsets[:-1] - starts)[owner], source, int(offsets[-1]))
+    grid = _Grid(table, ALL if whole else numbers_ + (offsets[:-1] - starts)[owner], source, int(offsets[-1]))
     panel = Panel(
         ids=rows.ids,
         values=grid.lay(y),
@@ -213,7 +177,7 @@ def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequenc
     return panel
 
 
-def _ordinals(rows: _Rows, frequency: Frequency) -> Ints:
+def _ordinals(rows: Rows, frequency: Frequency) -> Ints:
     moments, which = rows.moments
     try:
         return frequency.ordinals(moments.view("M8[us]"))[which]
@@ -226,7 +190,7 @@ def _ordinals(rows: _Rows, frequency: Frequency) -> Ints:
         raise FrequencyError(f"series {name!r}: {error}{hint}", series=name, expected=frequency.alias) from error
 
 
-def _looks_like(rows: _Rows, frequency: Frequency) -> str:
+def _looks_like(rows: Rows, frequency: Frequency) -> str:
     try:
         seen = _inferred(rows).alias
     except FrequencyError:
@@ -234,7 +198,7 @@ def _looks_like(rows: _Rows, frequency: Frequency) -> str:
     return "" if seen == frequency.alias else f"; the times look like {seen!r}"
 
 
-def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
+def _same_pace(rows: Rows, ordinals: Ints, frequency: Frequency) -> None:
     """Refuse a series whose every step is the same several periods: it has another frequency, not gaps."""
     steps = ordinals[1:] - ordinals[:-1]
     if ((steps == 1) | ~rows.together).all():
@@ -246,7 +210,7 @@ def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
             f"every value is {every} periods of {frequency.alias!r} after the one before{_looks_like(rows, frequency)}",
             expected=frequency.alias,
         )
-    first = _first(owner[1:] == owner[:-1])
+    first = first_of_each(owner[1:] == owner[:-1])
     smallest, largest = np.minimum.reduceat(steps, first), np.maximum.reduceat(steps, first)
     count = np.diff(np.append(first, len(steps)))
     slow = (smallest == largest) & (smallest > 1) & (count >= 6)
@@ -261,7 +225,7 @@ def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
         )
 
 
-def _no_leap(rows: _Rows, frequency: Frequency) -> None:
+def _no_leap(rows: Rows, frequency: Frequency) -> None:
     """Refuse a hole of decades: 9999-12-31 is no day of demand."""
     if frequency.alias.startswith(("Y", "Q", "BY")) or rows.steps.max(initial=0) <= _MOST_YEARS * 366 * calendar.DAY:
         return
@@ -274,16 +238,11 @@ def _no_leap(rows: _Rows, frequency: Frequency) -> None:
     )
 
 
-def _first(together: NDArray[np.bool_]) -> Ints:
-    """The first row of each series, of rows some of which are `together` with the one before."""
-    return np.concatenate([[0], np.flatnonzero(~together) + 1])
-
-
-def _inner(rows: _Rows, columns: Columns) -> Ints | slice:
+def _inner(rows: Rows, columns: Columns) -> Ints | slice:
     """The rows from the first to the last value of each series."""
     seen = np.isfinite(rows.y)
     if seen.all():
-        return _ALL
+        return ALL
     count = np.bincount(rows.owner[seen], minlength=len(rows.ids))
     if (count == 0).any():
         name = rows.ids[int(np.flatnonzero(count == 0)[0])]
@@ -299,7 +258,7 @@ def _inner(rows: _Rows, columns: Columns) -> Ints | slice:
     return index[(index >= first[rows.owner]) & (index <= last[rows.owner])]
 
 
-def _not_blown_up(rows: _Rows, lengths: Ints, frequency: Frequency) -> None:
+def _not_blown_up(rows: Rows, lengths: Ints, frequency: Frequency) -> None:
     cells = int(lengths.sum())
     if cells > _MOST_CELLS and cells > _MOST_BLOWN * len(rows.y):
         name = rows.ids[int(np.argmax(lengths))]
