@@ -370,6 +370,13 @@ def test_a_date_beyond_the_calendar_is_named_with_its_series() -> None:
     assert str(refusal(frame)).startswith("series 'oats': 2200-01-01 is too far: 'MS' periods are known from 1900 to")
 
 
+@pytest.mark.parametrize("years", [("2024", "9999"), ("1800", "2100"), ("2200", "3200")])
+@pytest.mark.parametrize("freq", [None, "1000YS"])
+def test_years_that_no_calendar_holds_are_refused_in_words(years: tuple[str, str], freq: str | None) -> None:
+    times = np.array([f"{year}-01-01" for year in years], "M8[us]")
+    assert "YS-JAN' periods are known from 1900 to 2150 only" in str(refusal(at(times), freq=freq))
+
+
 def test_a_weekly_series_among_daily_ones_is_called_a_mixed_frequency() -> None:
     days = pd.DataFrame({"unique_id": "milk", "ds": pd.date_range("2024-01-01", periods=60), "y": 1.0})
     weeks = pd.DataFrame({"unique_id": "oats", "ds": pd.date_range("2024-01-01", periods=8, freq="W-MON"), "y": 1.0})
