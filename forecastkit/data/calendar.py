@@ -12,6 +12,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from forecastkit.errors import FrequencyError, closest
@@ -118,9 +120,9 @@ class Frequency:
     def _off_grid(self, stamp: int) -> FrequencyError:
         if self.step is None and not np.datetime64(_GRID[0]) <= np.datetime64(stamp, "us") <= np.datetime64(_GRID[1]):
             return _beyond(self.alias, f"{shown(stamp)} is too far: ")
-        around = " and ".join(map(shown, self._around(stamp)))
+        what, *around = (shown(time, self.zone) for time in (stamp, *self._around(stamp)))
         return FrequencyError(
-            f"{shown(stamp)} is not on the grid of {self.alias!r}, which has {around}", expected=self.alias
+            f"{what} is not on the grid of {self.alias!r}, which has {' and '.join(around)}", expected=self.alias
         )
 
     def _around(self, stamp: int) -> NDArray[np.int64]:
@@ -320,6 +322,12 @@ def _no_weekends(times: NDArray[np.datetime64], steps: NDArray[np.int64]) -> boo
     return bool((days == times).all() and np.is_busday(days).all())
 
 
-def shown(stamp: int | np.int64) -> str:
-    """Microseconds since the epoch as a person writes them: the day, with the time of day where it isn't midnight."""
+def shown(stamp: int | np.int64, zone: str | None = None) -> str:
+    """Microseconds since the epoch as a person writes them: the day, with the time of day where it isn't midnight.
+
+    In a time zone it is what the clock on the wall shows, always with the time of day and the distance from UTC.
+    """
+    if zone is not None:
+        seconds = pa.scalar(int(stamp) // 1_000_000, pa.timestamp("s", zone))  # pandas knows no zones in the year 9999
+        return str(pc.strftime(seconds, "%Y-%m-%d %H:%M:%S%Ez"))
     return str(np.datetime64(int(stamp), "us").astype("M8[s]")).replace("T", " ").removesuffix(" 00:00:00")

@@ -37,8 +37,8 @@ def from_frame(frame: Any, columns: Columns, freq: str | None = None) -> Panel:
     if not table.num_rows:
         raise DataError("the table has no rows")
     stamps, zone = read_stamps(table.column(columns.time), columns.time)
-    rows = _sorted(table, columns, stamps)
-    frequency = _frequency(rows, freq, zone)
+    rows = _sorted(table, columns, stamps, zone)
+    frequency = _frequency(rows, freq)
     return _on_grid(table, columns, rows, frequency)
 
 
@@ -54,7 +54,7 @@ def _find(table: pa.Table, columns: Columns) -> tuple[Columns, pa.Table]:
     return columns, table
 
 
-def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> Rows:
+def _sorted(table: pa.Table, columns: Columns, stamps: Ints, zone: str | None) -> Rows:
     owner, ids = _owners(table.column(columns.id), columns.id)
     order = None
     if not _ascending(owner, stamps, len(ids)):
@@ -62,17 +62,17 @@ def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> Rows:
         owner, stamps = owner[order], stamps[order]
         same = (owner[1:] == owner[:-1]) & (stamps[1:] == stamps[:-1])
         if same.any():
-            raise _duplicates(ids, owner[1:][same], stamps[1:][same])
+            raise _duplicates(ids, owner[1:][same], stamps[1:][same], zone)
     y = numbers(table.column(columns.target), columns.target)
     y = y if order is None else y[order]
     if np.isinf(y).any():
         at = int(np.flatnonzero(np.isinf(y))[0])
         raise DataError(
             f"column {columns.target!r} has {counted(int(np.isinf(y).sum()), 'infinite value')}, the first in "
-            f"series {ids[owner[at]]!r} at {shown(stamps[at])}",
+            f"series {ids[owner[at]]!r} at {shown(stamps[at], zone)}",
             series=ids[owner[at]],
         )
-    return Rows(ids, owner, stamps, y, order)
+    return Rows(ids, owner, stamps, y, order, zone)
 
 
 def _owners(column: pa.ChunkedArray, name: str) -> tuple[Ints, tuple[str, ...]]:
@@ -111,28 +111,28 @@ def _ascending(owner: Ints, stamps: Ints, series: int) -> bool:
     return bool(later.all())
 
 
-def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints) -> DataError:
+def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints, zone: str | None) -> DataError:
     hint = "add them up or drop them first"
     days = np.unique(stamps // calendar.DAY)
     years = np.unique(days.astype("M8[D]").astype("M8[Y]"))
-    if (stamps % calendar.DAY).any() and len(days) == len(years):
+    if zone is None and (stamps % calendar.DAY).any() and len(days) == len(years):
         hint = "an hour that comes twice is the end of summer time: give times with their zone, or in UTC"
     elif len(ids) == 1:
         hint = "name the column that tells the series apart with id (--id), or " + hint
     return DataError(
         f"{counted(len(owner), 'row repeats', 'rows repeat')} a series and time, the first is {ids[owner[0]]!r} at "
-        f"{shown(stamps[0])}: {hint}",
+        f"{shown(stamps[0], zone)}: {hint}",
         series=ids[owner[0]],
     )
 
 
-def _frequency(rows: Rows, freq: str | None, zone: str | None) -> Frequency:
+def _frequency(rows: Rows, freq: str | None) -> Frequency:
     if freq is None:
-        return _inferred(rows).within(zone)
+        return _inferred(rows).within(rows.zone)
     first = int(rows.stamps[0])
     found = Frequency.parse(freq)
     found = found if "-" in freq else found.anchored(first)  # 'W' alone leaves the weekday to the data
-    return found.fitted_to(first).within(zone)
+    return found.fitted_to(first).within(rows.zone)
 
 
 def _inferred(rows: Rows) -> Frequency:
@@ -149,7 +149,7 @@ def _inferred(rows: Rows) -> Frequency:
 
 
 def _on_grid(table: pa.Table, columns: Columns, rows: Rows, frequency: Frequency) -> Panel:
-    numbers_ = _ordinals(rows, frequency)
+    numbers_ = _ordinals(rows, frequency, table.column(columns.time))
     _same_pace(rows, numbers_, frequency)
     _no_leap(rows, frequency)
     keep = _inner(rows, columns)
@@ -177,17 +177,33 @@ def _on_grid(table: pa.Table, columns: Columns, rows: Rows, frequency: Frequency
     return panel
 
 
-def _ordinals(rows: Rows, frequency: Frequency) -> Ints:
+def _ordinals(rows: Rows, frequency: Frequency, times: pa.ChunkedArray) -> Ints:
     moments, which = rows.moments
     try:
         return frequency.ordinals(moments.view("M8[us]"))[which]
     except FrequencyError as error:
-        off = frequency.off_grid(moments.view("M8[us]"))[which]
-        name, kept = rows.ids[rows.owner[np.argmax(off)]], int((~off).sum())
-        hint = _looks_like(rows, frequency)
-        if 2 * kept > len(off):
-            hint = f"; {kept:,} of {len(off):,} rows are on it: look for a mistyped date, or give another freq (--freq)"
-        raise FrequencyError(f"series {name!r}: {error}{hint}", series=name, expected=frequency.alias) from error
+        raise _off_grid(rows, frequency, times, str(error)) from error
+
+
+def _off_grid(rows: Rows, frequency: Frequency, times: pa.ChunkedArray, what: str) -> FrequencyError:
+    """`what` is wrong with the first row off the grid, with its series and what may be meant by it."""
+    moments, which = rows.moments
+    off = frequency.off_grid(moments.view("M8[us]"))[which]  # [rows]
+    at = int(np.argmax(off))
+    name = rows.ids[rows.owner[at]]
+    hint = _looks_like(rows, frequency)
+    if not hint and 2 * np.count_nonzero(off) < len(off):
+        kept = np.count_nonzero(~off)
+        hint = f"; {kept:,} of {len(off):,} rows are on it: look for a mistyped date, or give another freq (--freq)"
+    text = f"series {name!r}: {what}{_written(rows, times, at)}{hint}"
+    return FrequencyError(text, series=name, expected=frequency.alias)
+
+
+def _written(rows: Rows, times: pa.ChunkedArray, at: int) -> str:
+    """How the table writes a time of a zone where it is text: each row may have a distance from UTC of its own."""
+    row = at if rows.order is None else int(rows.order[at])
+    text = times[row].as_py()
+    return f"; row {row + 1} has it as {text!r}" if rows.zone is not None and isinstance(text, str) else ""
 
 
 def _looks_like(rows: Rows, frequency: Frequency) -> str:
@@ -231,9 +247,9 @@ def _no_leap(rows: Rows, frequency: Frequency) -> None:
         return
     at = int(np.flatnonzero(rows.together)[np.argmax(rows.steps)])
     name = rows.ids[rows.owner[at]]
+    before, after = (shown(stamp, rows.zone) for stamp in rows.stamps[at : at + 2])
     raise DataError(
-        f"series {name!r} has nothing between {shown(rows.stamps[at])} and {shown(rows.stamps[at + 1])}: look for "
-        "a mistyped date",
+        f"series {name!r} has nothing between {before} and {after}: look for a mistyped date",
         series=name,
     )
 

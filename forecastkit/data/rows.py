@@ -23,6 +23,7 @@ class Rows:
     stamps: Ints  # [rows] microseconds, ascending within a series
     y: Floats  # [rows]
     order: Ints | None
+    zone: str | None = None  # of `stamps` that are counted in UTC
 
     @cached_property
     def together(self) -> NDArray[np.bool_]:

@@ -273,6 +273,24 @@ def test_hours_at_half_past_keep_their_phase() -> None:
     assert panel.times()[0] == np.datetime64("2024-01-01T00:30")
 
 
+def test_an_hour_off_the_grid_is_told_on_the_clock_on_the_wall() -> None:
+    odd = SPRING.delete(31).insert(31, SPRING[31] + pd.Timedelta(7, "min"))[::-1]  # 2024-03-31 08:07, in row 41
+    words = "2024-03-31 08:07:00+02:00 is not on the grid of 'h', which has 2024-03-31 08:00:00+02:00 and 2024-03-31 09"
+    assert str(refusal(at(odd), freq="h")).startswith(f"series 'milk': {words}")
+    error = str(refusal(at([time.isoformat() for time in odd]), freq="h"))
+    assert error.startswith("series 'milk': 2024-03-31 06:07:00+00:00 is not on the grid")
+    assert "; row 41 has it as '2024-03-31T08:07:00+02:00'" in error
+
+
+def test_a_row_with_a_zone_is_told_on_the_clock_on_the_wall_whatever_is_wrong_with_it() -> None:
+    twice = pd.concat([at(SPRING), at(SPRING[31:32])])
+    assert "the first is 'milk' at 2024-03-31 08:00:00+02:00: name the column" in str(refusal(twice))
+    infinite = at(SPRING, y=np.where(np.arange(len(SPRING)) == 31, np.inf, 1.0))
+    assert "in series 'milk' at 2024-03-31 08:00:00+02:00" in str(refusal(infinite))
+    far = at([*SPRING, pd.Timestamp("9999-12-31 23:00", tz="Europe/Berlin")])
+    assert "between 2024-04-02 00:00:00+02:00 and 9999-12-31 23:00:00+01:00" in str(refusal(far))
+
+
 # Frequencies
 
 
