@@ -191,12 +191,20 @@ def _off_grid(rows: Rows, frequency: Frequency, times: pa.ChunkedArray, what: st
     off = frequency.off_grid(moments.view("M8[us]"))[which]  # [rows]
     at = int(np.argmax(off))
     name = rows.ids[rows.owner[at]]
-    hint = _looks_like(rows, frequency)
-    if not hint and 2 * np.count_nonzero(off) < len(off):
-        kept = np.count_nonzero(~off)
-        hint = f"; {kept:,} of {len(off):,} rows are on it: look for a mistyped date, or give another freq (--freq)"
+    hint = _looks_like(rows, frequency) or _against_most(rows, off)
     text = f"series {name!r}: {what}{_written(rows, times, at)}{hint}"
     return FrequencyError(text, series=name, expected=frequency.alias)
+
+
+def _against_most(rows: Rows, off: NDArray[np.bool_]) -> str:
+    """What to do where nearly all rows are on the grid and a few, or a whole series, are `off` it [rows]."""
+    if not strays.few(off):
+        return ""
+    whole = off[rows.owner == rows.owner[np.argmax(off)]]
+    on = f"; {np.count_nonzero(~off):,} of {len(off):,} rows are on it"
+    if len(whole) > 1 and whole.all():
+        return f"{on}, but none of the {len(whole):,} of this series: forecast it apart, or move its dates to the grid"
+    return f"{on}: look for a mistyped date, or give another freq (--freq)"
 
 
 def _written(rows: Rows, times: pa.ChunkedArray, at: int) -> str:

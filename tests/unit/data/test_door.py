@@ -330,6 +330,28 @@ def test_a_frequency_that_contradicts_the_times_is_refused(times: Any, freq: str
         Panel.from_frame(at(times), freq=freq)
 
 
+def test_days_given_as_business_days_look_like_days_though_most_are_on_the_grid() -> None:
+    error = str(refusal(at(pd.date_range("2024-01-01", periods=60)), freq="B"))
+    assert "2024-01-06 is not on the grid of 'B', which has 2024-01-05 and 2024-01-08; the times look like 'D'" in error
+    assert "mistyped" not in error
+
+
+def test_a_grid_that_many_rows_are_off_is_not_blamed_on_a_mistyped_date() -> None:
+    times = [time + pd.Timedelta(7 * (k % 3 == 1), "min") for k, time in enumerate(SPRING)]
+    assert "mistyped" not in str(refusal(at(times), freq="h"))
+
+
+@pytest.mark.parametrize("freq", [None, "W-MON"])
+def test_a_series_that_is_off_the_grid_of_all_others_as_a_whole_has_no_mistyped_date(freq: str | None) -> None:
+    weeks = pd.date_range("2024-01-01", periods=30, freq="W-MON")
+    others = [at(weeks, unique_id=f"m{k:02}") for k in range(95)]
+    error = refusal(pd.concat([*others, at(weeks + pd.Timedelta(1, "D"), unique_id="oats")]), freq=freq)
+    assert str(error).startswith("series 'oats': 2024-01-02 is not on the grid of 'W-MON', which has ")
+    words = "2,850 of 2,880 rows are on it, but none of the 30 of this series: forecast it apart, or move its dates"
+    assert words in str(error)
+    assert "mistyped" not in str(error)
+
+
 def moved(freq: str, to: str, row: int = 25, length: int = 20) -> pd.DataFrame:
     """Two series of a frequency, one of whose rows has another time."""
     times = pd.date_range("2024-01-01", periods=length, freq=freq)
