@@ -204,7 +204,20 @@ def _against_most(rows: Rows, off: NDArray[np.bool_]) -> str:
     on = f"; {np.count_nonzero(~off):,} of {len(off):,} rows are on it"
     if len(whole) > 1 and whole.all():
         return f"{on}, but none of the {len(whole):,} of this series: forecast it apart, or move its dates to the grid"
-    return f"{on}: look for a mistyped date, or give another freq (--freq)"
+    finer = _holding(rows)
+    other = "another freq (--freq)" if finer is None else f"freq={finer!r} (--freq {finer}) where the dates are right"
+    return f"{on}: look for a mistyped date, or give {other}"
+
+
+def _holding(rows: Rows) -> str | None:
+    """The frequency that takes all rows as they are, strays too; None where there is none."""
+    try:
+        found = calendar.infer(rows.moments[0], rows.steps)
+        _same_pace(rows, found.ordinals(rows.stamps.view("M8[us]")), found)
+        _no_leap(rows, found)
+    except DataError:
+        return None
+    return found.alias
 
 
 def _written(rows: Rows, times: pa.ChunkedArray, at: int) -> str:

@@ -390,6 +390,41 @@ def test_a_date_off_the_pace_of_all_others_is_named_with_its_series_and_the_grid
         Panel.from_frame(frame, freq=freq)
 
 
+WEEKS = pd.date_range("2024-01-01", periods=60, freq="W-MON")
+
+
+@pytest.mark.parametrize(
+    ("times", "freq"),
+    [
+        (WEEKS.union(WEEKS[[8, 30, 51]] + pd.Timedelta(4, "D")), "B"),  # Mondays and three Fridays
+        (WEEKS + pd.to_timedelta(1 * np.isin(np.arange(60), [13, 20, 35, 51, 52]), unit="D"), "D"),  # holidays
+        (WEEKS + pd.to_timedelta(5 * (np.arange(60) == 20), unit="D"), "D"),
+    ],
+)
+@pytest.mark.parametrize("given", [None, "W-MON"])
+def test_weeks_some_of_which_are_dated_another_day_are_told_the_frequency_that_takes_them(
+    times: Any, freq: str, given: str | None
+) -> None:
+    error = str(refusal(at(times), freq=given))
+    assert error.endswith(f"look for a mistyped date, or give freq='{freq}' (--freq {freq}) where the dates are right")
+    panel = Panel.from_frame(at(times), freq=freq)
+    assert (panel.freq, np.isfinite(panel.values).sum()) == (freq, len(times))
+
+
+@pytest.mark.parametrize(("freq", "to"), [("W-MON", "2024-02-07"), ("MS", "2024-06-15"), ("D", "2024-01-06 05:00")])
+def test_no_frequency_is_offered_that_would_be_refused_in_its_turn(freq: str, to: str) -> None:
+    assert str(refusal(moved(freq, to))).endswith("look for a mistyped date, or give another freq (--freq)")
+
+
+@pytest.mark.parametrize("row", [4, 8])
+def test_one_stray_date_of_nine_is_named_and_one_of_five_may_be_chance(row: int) -> None:
+    weeks = WEEKS[:9] + pd.to_timedelta(2 * (np.arange(9) == row), unit="D")
+    error = str(refusal(at(weeks)))
+    assert f"{weeks[row].date()} is not on the grid of 'W-MON'" in error
+    assert "8 of 9 rows are on it" in error
+    assert Panel.from_frame(at([*WEEKS[:4], WEEKS[4] - pd.Timedelta(2, "D")])).freq == "D"
+
+
 def test_a_week_that_begins_on_another_day_is_taken_where_days_are_asked_for() -> None:
     frame = moved("W-MON", "2024-02-07").iloc[20:]
     assert Panel.from_frame(frame, freq="D").freq == "D"
