@@ -155,6 +155,7 @@ def test_one_model_on_one_series_in_one_window_makes_a_page_too(tmp_path: Path) 
     text = fk.backtest(panel, ["naive"], horizon=7).to_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text("utf-8") == text
     assert "naive is the most accurate" in text
+    assert "Charts show the best model;" in text
 
 
 @pytest.mark.parametrize("freq", ["h", "D", "W", "MS", "YS"])
