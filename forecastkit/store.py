@@ -24,7 +24,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from forecastkit.data.io import in_the_way
+from forecastkit.data.io import writing
 from forecastkit.data.panel import Panel
 from forecastkit.errors import DataError, StoreError
 from forecastkit.forecaster import Fitted, State
@@ -118,7 +118,7 @@ def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 @contextmanager
 def replacing(place: Path) -> Iterator[Path]:
     """A fresh folder that takes the place of `place` when all went well, and is removed when not."""
-    with _writing(place):
+    with writing(place, place.parent):
         fresh = _beside(place)
         try:
             yield fresh
@@ -130,7 +130,7 @@ def replacing(place: Path) -> Iterator[Path]:
 
 def check_writable(place: Path) -> None:
     """Raise `StoreError` now where `replacing` could make no folder; what stands at `place` stays."""
-    with _writing(place):
+    with writing(place, place.parent):
         _beside(place).rmdir()
 
 
@@ -138,18 +138,6 @@ def _beside(place: Path) -> Path:
     """An empty folder of a name of its own, in the folder of `place`."""
     place.parent.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
-
-
-@contextmanager
-def _writing(place: Path) -> Iterator[None]:
-    """Say of `place`, which a person named, what the system says of files beside and in it."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except OSError as error:
-        reason = in_the_way(place.parent) or error.strerror or error
-        raise StoreError(f"{place} can't be written: {reason}") from error
 
 
 def _swap(fresh: Path, place: Path) -> None:

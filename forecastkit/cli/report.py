@@ -174,7 +174,8 @@ def _show(report: Report) -> None:
     if report.head["left_out"]:
         names = report.head["left_out"]
         miss = counted(len(names), "series misses", "series miss")
-        console.say(f"{miss} a window, too short or ended before it, such as {names[0]!r}")
+        which = f": {names[0]!r}" if len(names) == 1 else f", such as {names[0]!r}"
+        console.say(f"{miss} a window, too short or ended before it{which}")
     if short := report.head.get("under_a_season"):
         console.say(
             f"MASE of {short:,} series without a whole season before a cutoff is scaled by change from period to period"

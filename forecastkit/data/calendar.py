@@ -12,6 +12,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from forecastkit.errors import FrequencyError, closest
@@ -117,20 +119,20 @@ class Frequency:
 
     def _off_grid(self, stamp: int) -> FrequencyError:
         if self.step is None and not np.datetime64(_GRID[0]) <= np.datetime64(stamp, "us") <= np.datetime64(_GRID[1]):
-            return self._beyond(f"{shown(stamp)} is too far: ")
-        before, after = map(shown, self._around(stamp))
-        what = f"{shown(stamp)} is not on the grid of {self.alias!r}, which has {before} and {after}"
-        return FrequencyError(what, expected=self.alias)
+            return _beyond(self.alias, f"{shown(stamp)} is too far: ")
+        what, *around = (shown(time, self.zone) for time in (stamp, *self._around(stamp)))
+        return FrequencyError(
+            f"{what} is not on the grid of {self.alias!r}, which has {' and '.join(around)}", expected=self.alias
+        )
 
     def _around(self, stamp: int) -> NDArray[np.int64]:
-        """The starts of the periods before and after a time on no grid, [2] microseconds."""
-        number = int(self._located(np.array([stamp]))[0][0])
-        first = number if self.step is not None else max(number - 1, 0)
-        return self.times(np.array([first, first + 1])).view(np.int64)
-
-    def _beyond(self, what: str = "") -> FrequencyError:
-        years = f"{_GRID[0][:4]} to {_GRID[1][:4]}"
-        return FrequencyError(f"{what}{self.alias!r} periods are known from {years} only", expected=self.alias)
+        """The starts of the periods before and after a time on no grid, microseconds; one where no other is known."""
+        if self.step is not None:
+            before = stamp - (stamp - self._anchor) % self.step
+            return np.array([before, before + self.step])
+        grid = _grid(self.alias, self.phase)
+        after = int(np.searchsorted(grid, stamp))
+        return grid[max(after - 1, 0) : after + 1]
 
     def times(self, ordinals: NDArray[np.int64]) -> NDArray[np.datetime64]:
         """Period starts of `ordinals`, any shape, as datetime64[us]."""
@@ -139,7 +141,7 @@ class Frequency:
             return (ordinals * self.step + self._anchor).astype("M8[us]")
         grid = _grid(self.alias, self.phase)
         if ordinals.size and (ordinals.min() < 0 or ordinals.max() >= len(grid)):
-            raise self._beyond()
+            raise _beyond(self.alias)
         return grid[ordinals].astype("M8[us]")
 
     def local(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
@@ -238,16 +240,28 @@ def _one_name(offset: pd.offsets.BaseOffset) -> pd.offsets.BaseOffset:
     return offset
 
 
+def _beyond(alias: str, what: str = "") -> FrequencyError:
+    years = f"{_GRID[0][:4]} to {_GRID[1][:4]}"
+    return FrequencyError(f"{what}{alias!r} periods are known from {years} only", expected=alias)
+
+
 @lru_cache(maxsize=16)
 def _grid(alias: str, phase: int) -> NDArray[np.int64]:
+    """The starts of all periods in the years that are known, at least one."""
     offset = pd.tseries.frequencies.to_offset(alias)
     every = pd.date_range(*_GRID, freq=offset.base).to_numpy().astype("M8[us]").astype(np.int64)
-    return every[phase :: offset.n]
+    grid = every[phase :: offset.n]
+    if not len(grid):
+        raise _beyond(alias)
+    return grid
 
 
 @lru_cache(maxsize=16)
 def _longest(alias: str, phase: int) -> int:
-    return int(np.diff(_grid(alias, phase)).max())
+    grid = _grid(alias, phase)
+    if len(grid) < 2:  # a step of centuries, from a mistyped year
+        raise _beyond(alias)
+    return int(np.diff(grid).max())
 
 
 def infer(stamps: NDArray[np.int64], steps: NDArray[np.int64]) -> Frequency:
@@ -308,6 +322,12 @@ def _no_weekends(times: NDArray[np.datetime64], steps: NDArray[np.int64]) -> boo
     return bool((days == times).all() and np.is_busday(days).all())
 
 
-def shown(stamp: int | np.int64) -> str:
-    """Microseconds since the epoch as a person writes them: the day, with the time of day where it isn't midnight."""
+def shown(stamp: int | np.int64, zone: str | None = None) -> str:
+    """Microseconds since the epoch as a person writes them: the day, with the time of day where it isn't midnight.
+
+    In a time zone it is what the clock on the wall shows, always with the time of day and the distance from UTC.
+    """
+    if zone is not None:
+        seconds = pa.scalar(int(stamp) // 1_000_000, pa.timestamp("s", zone))  # pandas knows no zones in the year 9999
+        return str(pc.strftime(seconds, "%Y-%m-%d %H:%M:%S%Ez"))
     return str(np.datetime64(int(stamp), "us").astype("M8[s]")).replace("T", " ").removesuffix(" 00:00:00")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from forecastkit.data import calendar, strays
 from forecastkit.data.calendar import Frequency, shown
 from forecastkit.data.columns import Columns, coded, id_texts, numbers, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
+from forecastkit.data.rows import ALL, Rows, first_of_each
 from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, counted
 
 logger = logging.getLogger(__name__)
@@ -26,44 +26,8 @@ logger = logging.getLogger(__name__)
 _MOST_CELLS = 10_000_000  # below this a sparse grid costs nothing worth an error
 _MOST_BLOWN = 50  # grid cells for each row of the table
 _MOST_SLOTS = 8  # slots for each row, up to which laying out is quicker than sorting
-_ALL = slice(None)
 _NOTHING = Covariates()
 _MOST_YEARS = 20  # a hole this long is a mistyped date
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The table's rows by series and time, before they are laid on a grid; `order` sorts a column alike."""
-
-    ids: tuple[str, ...]  # N
-    owner: Ints  # [rows] index into ids, ascending
-    stamps: Ints  # [rows] microseconds, ascending within a series
-    y: Floats  # [rows]
-    order: Ints | None
-
-    @cached_property
-    def together(self) -> NDArray[np.bool_]:
-        """Whether a row is of the same series as the one before, [rows - 1]."""
-        return self.owner[1:] == self.owner[:-1]
-
-    @cached_property
-    def steps(self) -> Ints:
-        """Microseconds from each row to the next of the same series."""
-        steps = self.stamps[1:] - self.stamps[:-1]
-        return steps if len(self.ids) == 1 else steps[self.together]
-
-    @cached_property
-    def first(self) -> Ints:
-        """The first row of each series, [N]."""
-        return _first(self.together)
-
-    @cached_property
-    def moments(self) -> tuple[Ints, Ints | slice]:
-        """The distinct stamps, and which of them each row has: a panel of many series has few."""
-        if len(self.ids) == 1:
-            return self.stamps, _ALL  # none comes twice
-        whole = pa.array(self.stamps).dictionary_encode()
-        return whole.dictionary.to_numpy(), whole.indices.to_numpy()
 
 
 def from_frame(frame: Any, columns: Columns, freq: str | None = None) -> Panel:
@@ -73,8 +37,8 @@ def from_frame(frame: Any, columns: Columns, freq: str | None = None) -> Panel:
     if not table.num_rows:
         raise DataError("the table has no rows")
     stamps, zone = read_stamps(table.column(columns.time), columns.time)
-    rows = _sorted(table, columns, stamps)
-    frequency = _frequency(rows, freq, zone)
+    rows = _sorted(table, columns, stamps, zone)
+    frequency = _frequency(rows, freq)
     return _on_grid(table, columns, rows, frequency)
 
 
@@ -90,7 +54,7 @@ def _find(table: pa.Table, columns: Columns) -> tuple[Columns, pa.Table]:
     return columns, table
 
 
-def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
+def _sorted(table: pa.Table, columns: Columns, stamps: Ints, zone: str | None) -> Rows:
     owner, ids = _owners(table.column(columns.id), columns.id)
     order = None
     if not _ascending(owner, stamps, len(ids)):
@@ -98,17 +62,17 @@ def _sorted(table: pa.Table, columns: Columns, stamps: Ints) -> _Rows:
         owner, stamps = owner[order], stamps[order]
         same = (owner[1:] == owner[:-1]) & (stamps[1:] == stamps[:-1])
         if same.any():
-            raise _duplicates(ids, owner[1:][same], stamps[1:][same])
+            raise _duplicates(ids, owner[1:][same], stamps[1:][same], zone)
     y = numbers(table.column(columns.target), columns.target)
     y = y if order is None else y[order]
     if np.isinf(y).any():
         at = int(np.flatnonzero(np.isinf(y))[0])
         raise DataError(
             f"column {columns.target!r} has {counted(int(np.isinf(y).sum()), 'infinite value')}, the first in "
-            f"series {ids[owner[at]]!r} at {shown(stamps[at])}",
+            f"series {ids[owner[at]]!r} at {shown(stamps[at], zone)}",
             series=ids[owner[at]],
         )
-    return _Rows(ids, owner, stamps, y, order)
+    return Rows(ids, owner, stamps, y, order, zone)
 
 
 def _owners(column: pa.ChunkedArray, name: str) -> tuple[Ints, tuple[str, ...]]:
@@ -147,57 +111,57 @@ def _ascending(owner: Ints, stamps: Ints, series: int) -> bool:
     return bool(later.all())
 
 
-def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints) -> DataError:
+def _duplicates(ids: tuple[str, ...], owner: Ints, stamps: Ints, zone: str | None) -> DataError:
     hint = "add them up or drop them first"
     days = np.unique(stamps // calendar.DAY)
     years = np.unique(days.astype("M8[D]").astype("M8[Y]"))
-    if (stamps % calendar.DAY).any() and len(days) == len(years):
+    if zone is None and (stamps % calendar.DAY).any() and len(days) == len(years):
         hint = "an hour that comes twice is the end of summer time: give times with their zone, or in UTC"
     elif len(ids) == 1:
         hint = "name the column that tells the series apart with id (--id), or " + hint
     return DataError(
         f"{counted(len(owner), 'row repeats', 'rows repeat')} a series and time, the first is {ids[owner[0]]!r} at "
-        f"{shown(stamps[0])}: {hint}",
+        f"{shown(stamps[0], zone)}: {hint}",
         series=ids[owner[0]],
     )
 
 
-def _frequency(rows: _Rows, freq: str | None, zone: str | None) -> Frequency:
+def _frequency(rows: Rows, freq: str | None) -> Frequency:
     if freq is None:
-        return _inferred(rows).within(zone)
+        return _inferred(rows).within(rows.zone)
     first = int(rows.stamps[0])
     found = Frequency.parse(freq)
     found = found if "-" in freq else found.anchored(first)  # 'W' alone leaves the weekday to the data
-    return found.fitted_to(first).within(zone)
+    return found.fitted_to(first).within(rows.zone)
 
 
-def _inferred(rows: _Rows) -> Frequency:
+def _inferred(rows: Rows) -> Frequency:
     """The frequency of all rows, or of nearly all where the others would spoil it: they are then refused by name."""
     try:
         found = calendar.infer(rows.moments[0], rows.steps)
     except FrequencyError:
-        usual = strays.usual(rows.owner, rows.stamps)
+        usual = strays.usual(rows)
         if usual is None:
             raise
         return usual
     gaps = np.count_nonzero(rows.steps > found.longest)
-    return found if 2 * gaps <= len(rows.steps) else strays.usual(rows.owner, rows.stamps) or found
+    return found if 2 * gaps <= len(rows.steps) else strays.usual(rows) or found
 
 
-def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequency) -> Panel:
-    numbers_ = _ordinals(rows, frequency)
+def _on_grid(table: pa.Table, columns: Columns, rows: Rows, frequency: Frequency) -> Panel:
+    numbers_ = _ordinals(rows, frequency, table.column(columns.time))
     _same_pace(rows, numbers_, frequency)
     _no_leap(rows, frequency)
     keep = _inner(rows, columns)
     owner, numbers_, y = rows.owner[keep], numbers_[keep], rows.y[keep]
-    first = rows.first if keep is _ALL else _first(owner[1:] == owner[:-1])
+    first = rows.first if keep is ALL else first_of_each(owner[1:] == owner[:-1])
     last = np.concatenate([first[1:], [len(owner)]]) - 1
     starts, lengths = numbers_[first], numbers_[last] - numbers_[first] + 1
     _not_blown_up(rows, lengths, frequency)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     source = keep if rows.order is None else rows.order[keep]
     whole = len(y) == offsets[-1]
-    grid = _Grid(table, _ALL if whole else numbers_ + (offsets[:-1] - starts)[owner], source, int(offsets[-1]))
+    grid = _Grid(table, ALL if whole else numbers_ + (offsets[:-1] - starts)[owner], source, int(offsets[-1]))
     panel = Panel(
         ids=rows.ids,
         values=grid.lay(y),
@@ -213,20 +177,57 @@ def _on_grid(table: pa.Table, columns: Columns, rows: _Rows, frequency: Frequenc
     return panel
 
 
-def _ordinals(rows: _Rows, frequency: Frequency) -> Ints:
+def _ordinals(rows: Rows, frequency: Frequency, times: pa.ChunkedArray) -> Ints:
     moments, which = rows.moments
     try:
         return frequency.ordinals(moments.view("M8[us]"))[which]
     except FrequencyError as error:
-        off = frequency.off_grid(moments.view("M8[us]"))[which]
-        name, kept = rows.ids[rows.owner[np.argmax(off)]], int((~off).sum())
-        hint = _looks_like(rows, frequency)
-        if 2 * kept > len(off):
-            hint = f"; {kept:,} of {len(off):,} rows are on it: look for a mistyped date, or give another freq (--freq)"
-        raise FrequencyError(f"series {name!r}: {error}{hint}", series=name, expected=frequency.alias) from error
+        raise _off_grid(rows, frequency, times, str(error)) from error
 
 
-def _looks_like(rows: _Rows, frequency: Frequency) -> str:
+def _off_grid(rows: Rows, frequency: Frequency, times: pa.ChunkedArray, what: str) -> FrequencyError:
+    """`what` is wrong with the first row off the grid, with its series and what may be meant by it."""
+    moments, which = rows.moments
+    off = frequency.off_grid(moments.view("M8[us]"))[which]  # [rows]
+    at = int(np.argmax(off))
+    name = rows.ids[rows.owner[at]]
+    hint = _looks_like(rows, frequency) or _against_most(rows, off)
+    text = f"series {name!r}: {what}{_written(rows, times, at)}{hint}"
+    return FrequencyError(text, series=name, expected=frequency.alias)
+
+
+def _against_most(rows: Rows, off: NDArray[np.bool_]) -> str:
+    """What to do where nearly all rows are on the grid and a few, or a whole series, are `off` it [rows]."""
+    if not strays.few(off):
+        return ""
+    whole = off[rows.owner == rows.owner[np.argmax(off)]]
+    on = f"; {np.count_nonzero(~off):,} of {len(off):,} rows are on it"
+    if len(whole) > 1 and whole.all():
+        return f"{on}, but none of the {len(whole):,} of this series: forecast it apart, or move its dates to the grid"
+    finer = _holding(rows)
+    other = "another freq (--freq)" if finer is None else f"freq={finer!r} (--freq {finer}) where the dates are right"
+    return f"{on}: look for a mistyped date, or give {other}"
+
+
+def _holding(rows: Rows) -> str | None:
+    """The frequency that takes all rows as they are, strays too; None where there is none."""
+    try:
+        found = calendar.infer(rows.moments[0], rows.steps)
+        _same_pace(rows, found.ordinals(rows.stamps.view("M8[us]")), found)
+        _no_leap(rows, found)
+    except DataError:
+        return None
+    return found.alias
+
+
+def _written(rows: Rows, times: pa.ChunkedArray, at: int) -> str:
+    """How the table writes a time of a zone where it is text: each row may have a distance from UTC of its own."""
+    row = at if rows.order is None else int(rows.order[at])
+    text = times[row].as_py()
+    return f"; row {row + 1} has it as {text!r}" if rows.zone is not None and isinstance(text, str) else ""
+
+
+def _looks_like(rows: Rows, frequency: Frequency) -> str:
     try:
         seen = _inferred(rows).alias
     except FrequencyError:
@@ -234,7 +235,7 @@ def _looks_like(rows: _Rows, frequency: Frequency) -> str:
     return "" if seen == frequency.alias else f"; the times look like {seen!r}"
 
 
-def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
+def _same_pace(rows: Rows, ordinals: Ints, frequency: Frequency) -> None:
     """Refuse a series whose every step is the same several periods: it has another frequency, not gaps."""
     steps = ordinals[1:] - ordinals[:-1]
     if ((steps == 1) | ~rows.together).all():
@@ -246,7 +247,7 @@ def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
             f"every value is {every} periods of {frequency.alias!r} after the one before{_looks_like(rows, frequency)}",
             expected=frequency.alias,
         )
-    first = _first(owner[1:] == owner[:-1])
+    first = first_of_each(owner[1:] == owner[:-1])
     smallest, largest = np.minimum.reduceat(steps, first), np.maximum.reduceat(steps, first)
     count = np.diff(np.append(first, len(steps)))
     slow = (smallest == largest) & (smallest > 1) & (count >= 6)
@@ -261,29 +262,24 @@ def _same_pace(rows: _Rows, ordinals: Ints, frequency: Frequency) -> None:
         )
 
 
-def _no_leap(rows: _Rows, frequency: Frequency) -> None:
+def _no_leap(rows: Rows, frequency: Frequency) -> None:
     """Refuse a hole of decades: 9999-12-31 is no day of demand."""
     if frequency.alias.startswith(("Y", "Q", "BY")) or rows.steps.max(initial=0) <= _MOST_YEARS * 366 * calendar.DAY:
         return
     at = int(np.flatnonzero(rows.together)[np.argmax(rows.steps)])
     name = rows.ids[rows.owner[at]]
+    before, after = (shown(stamp, rows.zone) for stamp in rows.stamps[at : at + 2])
     raise DataError(
-        f"series {name!r} has nothing between {shown(rows.stamps[at])} and {shown(rows.stamps[at + 1])}: look for "
-        "a mistyped date",
+        f"series {name!r} has nothing between {before} and {after}: look for a mistyped date",
         series=name,
     )
 
 
-def _first(together: NDArray[np.bool_]) -> Ints:
-    """The first row of each series, of rows some of which are `together` with the one before."""
-    return np.concatenate([[0], np.flatnonzero(~together) + 1])
-
-
-def _inner(rows: _Rows, columns: Columns) -> Ints | slice:
+def _inner(rows: Rows, columns: Columns) -> Ints | slice:
     """The rows from the first to the last value of each series."""
     seen = np.isfinite(rows.y)
     if seen.all():
-        return _ALL
+        return ALL
     count = np.bincount(rows.owner[seen], minlength=len(rows.ids))
     if (count == 0).any():
         name = rows.ids[int(np.flatnonzero(count == 0)[0])]
@@ -299,7 +295,7 @@ def _inner(rows: _Rows, columns: Columns) -> Ints | slice:
     return index[(index >= first[rows.owner]) & (index <= last[rows.owner])]
 
 
-def _not_blown_up(rows: _Rows, lengths: Ints, frequency: Frequency) -> None:
+def _not_blown_up(rows: Rows, lengths: Ints, frequency: Frequency) -> None:
     cells = int(lengths.sum())
     if cells > _MOST_CELLS and cells > _MOST_BLOWN * len(rows.y):
         name = rows.ids[int(np.argmax(lengths))]

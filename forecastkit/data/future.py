@@ -51,9 +51,9 @@ def check_complete(
     numbers = history.future_ordinals(values.shape[1])[missing]
     first, last, at = history.calendar.texts(np.array([numbers.min(), numbers.max(), numbers[0]]))
     every = [history.ids[i] for i in np.flatnonzero(missing.any(axis=1))]
-    first_of_all = _strangers(history, future, columns or Columns())
+    strangers = _strangers(history, future, columns or Columns())
     raise DataError(
-        f"{first_of_all}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
+        f"{strangers}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
         f"them by future, on the command line --future; one is missing in {int(missing.sum()):,} of "
         f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}",
         series=every[0],

@@ -167,7 +167,7 @@ def check_writable(path: Path) -> None:
     """Raise `StoreError` now where `write_atomic(path, ...)` could not write; an old file there stays as it is."""
     if path.is_dir():
         raise StoreError(f"{path} can't be written: it is a folder, name a file in it")
-    with _writing(path):
+    with writing(path, path.parent):
         handle, name = _beside(path)
         os.close(handle)
         Path(name).unlink()
@@ -175,7 +175,7 @@ def check_writable(path: Path) -> None:
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Write beside `path` and rename: readers see the old file or the new one, and a full disk leaves no half."""
-    with _writing(path):
+    with writing(path, path.parent):
         handle, name = _beside(path)
         try:
             with os.fdopen(handle, "wb") as out:
@@ -193,17 +193,19 @@ def _beside(path: Path) -> tuple[int, str]:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Say of `path`, which a person named, what the system says of the file beside it."""
+def writing(place: Path, folder: Path) -> Iterator[None]:
+    """Say of `place`, which a person named, what the system says of files in and beside it; `folder` has to be one."""
     try:
         yield
+    except StoreError:
+        raise
     except OSError as error:
         # numpy's short write has no word of its own
-        reason = in_the_way(path.parent) or error.strerror or f"{error}; is the disk full?"
-        raise StoreError(f"{path} can't be written: {reason}") from error
+        reason = _in_the_way(folder) or error.strerror or f"{error}; is the disk full?"
+        raise StoreError(f"{place} can't be written: {reason}") from error
 
 
-def in_the_way(folder: Path) -> str:
+def _in_the_way(folder: Path) -> str:
     """What to say of a file that stands where `folder`, or one above it, is to be; or nothing."""
     places = (folder, *folder.parents)
     file = next((place for place in places if os.path.isfile(place)), None)  # silent where nothing may be seen

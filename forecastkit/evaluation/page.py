@@ -207,7 +207,7 @@ def _where(page: _Page) -> Section:
     for name in _segments(page.report):
         charts.append((page.draw.dots(page.mase(name), "MASE", f"Error by {name.replace('_', ' ')}"), ""))
         tables.append(_by_segment(page, name))
-    best = counted(len(page.coloured), "best model")
+    best = "best model" if len(page.coloured) == 1 else f"{len(page.coloured)} best models"
     words = f"Charts show the {best}; the tables are of {page.best}, bias by segment included."
     return Section("where", "Where it fails", words, tables, charts)
 

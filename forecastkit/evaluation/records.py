@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forecastkit.data.io import in_the_way, write_atomic
+from forecastkit.data.io import write_atomic, writing
 from forecastkit.data.panel import Ints, Panel
 from forecastkit.errors import ConfigError, StoreError, counted
 from forecastkit.evaluation import metrics
@@ -146,9 +146,7 @@ _LOCK = ".lock"
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of the folder; the lock goes with the process, however that ends."""
-    if file := in_the_way(folder):
-        raise StoreError(f"{folder} can't be written: {file}")
-    with store_errors(folder):
+    with writing(folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
     try:

@@ -167,7 +167,9 @@ def test_what_there_is_one_of_is_called_so(command, demand: Path) -> None:
     said = {
         "1 window, season 7": command("backtest", "t.csv", *once, "--calibrate", "1").out,
         "made from 1 window before": command("backtest", "t.csv", *once, "--calibrate", "1").err,
-        "1 series misses a window": command("backtest", "young.csv", *once, "--windows", "13", "-m", "naive").err,
+        "1 series misses a window, too short or ended before it: 'milk'\n": command(
+            "backtest", "young.csv", *once, "--windows", "13", "-m", "naive"
+        ).err,
         "1 row repeats a series and time": command("check", "twice.csv").err,
         "a backtest of 1 window with": command("backtest", "t.csv", "--horizon", "90", "-m", "naive").err,
     }

@@ -108,6 +108,22 @@ def test_calendar_periods_end_with_the_years_that_are_known() -> None:
         months.times(last + 1)
 
 
+@pytest.mark.parametrize(
+    ("alias", "time", "grid"),
+    [
+        ("MS", "2150-12-15", "2150-12-01"),
+        ("ME", "1900-01-15", "1900-01-31"),
+        ("MS", "2150-11-15", "2150-11-01 and 2150-12-01"),
+        ("W-MON", "1969-12-31", "1969-12-29 and 1970-01-05"),
+    ],
+)
+def test_a_time_off_the_grid_is_told_its_neighbours_and_at_the_ends_the_only_one(
+    alias: str, time: str, grid: str
+) -> None:
+    with pytest.raises(FrequencyError, match=f"{time} is not on the grid of '{alias}', which has {grid}$"):
+        Frequency.parse(alias).ordinals(np.array([time], "M8[us]"))
+
+
 def test_ordinals_keep_their_shape() -> None:
     times = pd.date_range("2024-01-01", periods=6).to_numpy().reshape(2, 3)
     days = Frequency.parse("D")

@@ -273,6 +273,24 @@ def test_hours_at_half_past_keep_their_phase() -> None:
     assert panel.times()[0] == np.datetime64("2024-01-01T00:30")
 
 
+def test_an_hour_off_the_grid_is_told_on_the_clock_on_the_wall() -> None:
+    odd = SPRING.delete(31).insert(31, SPRING[31] + pd.Timedelta(7, "min"))[::-1]  # 2024-03-31 08:07, in row 41
+    words = "2024-03-31 08:07:00+02:00 is not on the grid of 'h', which has 2024-03-31 08:00:00+02:00 and 2024-03-31 09"
+    assert str(refusal(at(odd), freq="h")).startswith(f"series 'milk': {words}")
+    error = str(refusal(at([time.isoformat() for time in odd]), freq="h"))
+    assert error.startswith("series 'milk': 2024-03-31 06:07:00+00:00 is not on the grid")
+    assert "; row 41 has it as '2024-03-31T08:07:00+02:00'" in error
+
+
+def test_a_row_with_a_zone_is_told_on_the_clock_on_the_wall_whatever_is_wrong_with_it() -> None:
+    twice = pd.concat([at(SPRING), at(SPRING[31:32])])
+    assert "the first is 'milk' at 2024-03-31 08:00:00+02:00: name the column" in str(refusal(twice))
+    infinite = at(SPRING, y=np.where(np.arange(len(SPRING)) == 31, np.inf, 1.0))
+    assert "in series 'milk' at 2024-03-31 08:00:00+02:00" in str(refusal(infinite))
+    far = at([*SPRING, pd.Timestamp("9999-12-31 23:00", tz="Europe/Berlin")])
+    assert "between 2024-04-02 00:00:00+02:00 and 9999-12-31 23:00:00+01:00" in str(refusal(far))
+
+
 # Frequencies
 
 
@@ -310,6 +328,28 @@ def test_times_without_a_frequency_are_refused_with_the_range_of_their_steps(tim
 def test_a_frequency_that_contradicts_the_times_is_refused(times: Any, freq: str, words: str) -> None:
     with pytest.raises(FrequencyError, match=words):
         Panel.from_frame(at(times), freq=freq)
+
+
+def test_days_given_as_business_days_look_like_days_though_most_are_on_the_grid() -> None:
+    error = str(refusal(at(pd.date_range("2024-01-01", periods=60)), freq="B"))
+    assert "2024-01-06 is not on the grid of 'B', which has 2024-01-05 and 2024-01-08; the times look like 'D'" in error
+    assert "mistyped" not in error
+
+
+def test_a_grid_that_many_rows_are_off_is_not_blamed_on_a_mistyped_date() -> None:
+    times = [time + pd.Timedelta(7 * (k % 3 == 1), "min") for k, time in enumerate(SPRING)]
+    assert "mistyped" not in str(refusal(at(times), freq="h"))
+
+
+@pytest.mark.parametrize("freq", [None, "W-MON"])
+def test_a_series_that_is_off_the_grid_of_all_others_as_a_whole_has_no_mistyped_date(freq: str | None) -> None:
+    weeks = pd.date_range("2024-01-01", periods=30, freq="W-MON")
+    others = [at(weeks, unique_id=f"m{k:02}") for k in range(95)]
+    error = refusal(pd.concat([*others, at(weeks + pd.Timedelta(1, "D"), unique_id="oats")]), freq=freq)
+    assert str(error).startswith("series 'oats': 2024-01-02 is not on the grid of 'W-MON', which has ")
+    words = "2,850 of 2,880 rows are on it, but none of the 30 of this series: forecast it apart, or move its dates"
+    assert words in str(error)
+    assert "mistyped" not in str(error)
 
 
 def moved(freq: str, to: str, row: int = 25, length: int = 20) -> pd.DataFrame:
@@ -350,6 +390,41 @@ def test_a_date_off_the_pace_of_all_others_is_named_with_its_series_and_the_grid
         Panel.from_frame(frame, freq=freq)
 
 
+WEEKS = pd.date_range("2024-01-01", periods=60, freq="W-MON")
+
+
+@pytest.mark.parametrize(
+    ("times", "freq"),
+    [
+        (WEEKS.union(WEEKS[[8, 30, 51]] + pd.Timedelta(4, "D")), "B"),  # Mondays and three Fridays
+        (WEEKS + pd.to_timedelta(1 * np.isin(np.arange(60), [13, 20, 35, 51, 52]), unit="D"), "D"),  # holidays
+        (WEEKS + pd.to_timedelta(5 * (np.arange(60) == 20), unit="D"), "D"),
+    ],
+)
+@pytest.mark.parametrize("given", [None, "W-MON"])
+def test_weeks_some_of_which_are_dated_another_day_are_told_the_frequency_that_takes_them(
+    times: Any, freq: str, given: str | None
+) -> None:
+    error = str(refusal(at(times), freq=given))
+    assert error.endswith(f"look for a mistyped date, or give freq='{freq}' (--freq {freq}) where the dates are right")
+    panel = Panel.from_frame(at(times), freq=freq)
+    assert (panel.freq, np.isfinite(panel.values).sum()) == (freq, len(times))
+
+
+@pytest.mark.parametrize(("freq", "to"), [("W-MON", "2024-02-07"), ("MS", "2024-06-15"), ("D", "2024-01-06 05:00")])
+def test_no_frequency_is_offered_that_would_be_refused_in_its_turn(freq: str, to: str) -> None:
+    assert str(refusal(moved(freq, to))).endswith("look for a mistyped date, or give another freq (--freq)")
+
+
+@pytest.mark.parametrize("row", [4, 8])
+def test_one_stray_date_of_nine_is_named_and_one_of_five_may_be_chance(row: int) -> None:
+    weeks = WEEKS[:9] + pd.to_timedelta(2 * (np.arange(9) == row), unit="D")
+    error = str(refusal(at(weeks)))
+    assert f"{weeks[row].date()} is not on the grid of 'W-MON'" in error
+    assert "8 of 9 rows are on it" in error
+    assert Panel.from_frame(at([*WEEKS[:4], WEEKS[4] - pd.Timedelta(2, "D")])).freq == "D"
+
+
 def test_a_week_that_begins_on_another_day_is_taken_where_days_are_asked_for() -> None:
     frame = moved("W-MON", "2024-02-07").iloc[20:]
     assert Panel.from_frame(frame, freq="D").freq == "D"
@@ -368,6 +443,13 @@ def test_days_with_many_gaps_and_a_quicker_series_are_no_stray_dates() -> None:
 def test_a_date_beyond_the_calendar_is_named_with_its_series() -> None:
     frame = moved("MS", "2200-01-01", 39)
     assert str(refusal(frame)).startswith("series 'oats': 2200-01-01 is too far: 'MS' periods are known from 1900 to")
+
+
+@pytest.mark.parametrize("years", [("2024", "9999"), ("1800", "2100"), ("2200", "3200")])
+@pytest.mark.parametrize("freq", [None, "1000YS"])
+def test_years_that_no_calendar_holds_are_refused_in_words(years: tuple[str, str], freq: str | None) -> None:
+    times = np.array([f"{year}-01-01" for year in years], "M8[us]")
+    assert "YS-JAN' periods are known from 1900 to 2150 only" in str(refusal(at(times), freq=freq))
 
 
 def test_a_weekly_series_among_daily_ones_is_called_a_mixed_frequency() -> None:

@@ -135,3 +135,27 @@ def test_numbers_with_commas_are_no_categories(tmp_path):
     )
     with pytest.raises(DataError, match=r"'price' has commas in its numbers, such as '2,1'"):
         read(tmp_path / "price.csv", known=("price",))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            FileExistsError(errno.EEXIST, "File exists"),
+            "run can't be written: .*file is a file where a folder is needed",
+        ),
+        (StoreError("said already"), "^said already$"),
+    ],
+)
+def test_what_stands_in_the_way_of_a_folder_is_said_and_nothing_twice(
+    tmp_path: Path, error: OSError, words: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match=words), io.writing(Path("run"), tmp_path / "file"):
+        raise error
+
+
+def test_what_has_no_word_of_the_system_may_be_a_full_disk(tmp_path: Path) -> None:
+    words = r"run can't be written: 5 requested and 3 written; is the disk full\?"
+    with pytest.raises(StoreError, match=words), io.writing(Path("run"), tmp_path):
+        raise OSError("5 requested and 3 written")

@@ -155,6 +155,7 @@ def test_one_model_on_one_series_in_one_window_makes_a_page_too(tmp_path: Path) 
     text = fk.backtest(panel, ["naive"], horizon=7).to_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text("utf-8") == text
     assert "naive is the most accurate" in text
+    assert "Charts show the best model;" in text
 
 
 def test_a_static_column_may_be_called_like_a_sum_or_a_quantile_and_like_a_score_it_is_refused() -> None:
