@@ -414,6 +414,7 @@ def plain(values: Any, freq: str) -> Panel:
 
 def memory(options: argparse.Namespace) -> None:
     """In processes of their own, so that nothing that was freed before is used again without being counted."""
+    unnamed(RIVALS=options.rivals)
     rows = []
     for text in ("gru", "lstm", f"gru:{SAME_TEXT}"):
         command = [sys.executable, __file__, "memory", "--device", options.device, "--inside", text]
