@@ -14,6 +14,7 @@ from forecastkit.errors import ConfigError, MissingExtraError
 ENDINGS = (".svg", ".png", ".pdf")
 _MARKERS = "osD^vP*X<>"
 _FRONT = "0.35"  # a grey
+_ALIKE = 1e-3  # of an error: variants of one model differ by their rounding
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Point:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The Pareto front, quickest first: those that no other one is quicker than at no greater error."""
+    """The Pareto front, quickest first: those that no other one is quicker than at no greater error, to 0.1 %."""
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (p.ms, p.error)):
-        if not best or point.error < best[-1].error:
+        if not best or point.error < best[-1].error - _ALIKE * abs(best[-1].error):
             best.append(point)
     return best
 

@@ -20,6 +20,12 @@ def test_the_front_is_what_nothing_else_beats_in_both():
     assert [(p.model, p.variant) for p in front(POINTS)] == [("naive", "panel"), ("gru", "onnx"), ("boosted", "panel")]
 
 
+def test_a_slower_variant_that_is_better_by_its_rounding_alone_is_not_on_the_front():
+    quick = Point("gru", "onnx", 0.2, 0.45)
+    assert front([quick, Point("gru", "eager", 2.0, 0.44999), Point("boosted", "panel", 3.0, 0.44)])[0] == quick
+    assert len(front([quick, Point("gru", "eager", 2.0, 0.44999), Point("boosted", "panel", 3.0, 0.44)])) == 2
+
+
 def test_of_two_alike_the_front_has_one():
     assert front([POINTS[0], POINTS[0]]) == [POINTS[0]]
 
