@@ -3,8 +3,9 @@
 A request is {"y": [[...], ...], "start": "2024-06-01"}: demand of each series up to its end, null where it is not
 known, and the first period to be forecast, one for all or a list, with Z at the end where manifest.json has a zone, as
 times are in UTC then. Where it names columns: "known", [series][period][column], with a row for each given period and
-the horizon after it, "past" with one for each given period, "static", [series][column], with one a series. A bad
-request ends with one sentence on stderr and exit code 2.
+the horizon after it, "past" with one for each given period, "static", [series][column], with one a series. A number of
+the past that is null is as it was before, else as it is after. A bad request ends with one sentence on stderr and exit
+code 2.
 """
 
 import json
@@ -45,8 +46,8 @@ class Bundle:
             need(not np.isnan(column).any(), f"known has no {name} for some period of the horizon")
         given = {
             "y": newest(rows, history),
-            "known": newest(ahead, history + horizon),
-            "past": newest(self._rows(past, "past", lengths), history),
+            "known": newest([carried(own[-history - horizon :], -horizon) for own in ahead], history + horizon),
+            "past": newest([carried(own[-history:], None) for own in self._rows(past, "past", lengths)], history),
             "static": self._table(static, "static", len(lengths)),
             "calendar": self.features[self._first(start, len(lengths))[:, None] + np.arange(horizon)],
             "usual": np.array(usual),
@@ -133,6 +134,15 @@ def asked(text: Any) -> Any:
     unknown = sorted(set(request) - set(keys))
     need(not unknown, f"a request has no {', '.join(map(repr, unknown))}; its keys are {', '.join(keys)}")
     return request
+
+
+def carried(rows: Any, end: int | None) -> Any:
+    """Rows that up to `end` have no missing number: it is the one before, else the one after, 0 where none is."""
+    for column in rows[:end].T:
+        there = np.flatnonzero(~np.isnan(column))
+        before = np.searchsorted(there, np.arange(len(column)), side="right") - 1
+        column[:] = column[there[before.clip(min=0)]] if len(there) else 0.0
+    return rows
 
 
 def newest(series: Any, periods: int) -> Any:

@@ -104,6 +104,24 @@ def test_the_script_gives_what_the_model_gives(fitted, bundle, request_):
     check(json.loads(done.stdout), fitted, request_)
 
 
+def test_missing_numbers_of_the_past_are_what_the_model_takes_them_for(fitted, bundle, request_):
+    rows = table()
+    day = rows.groupby("unique_id").cumcount()
+    rows.loc[day.isin([0, 1, 40, 41, 88, 89]), ["price", "visits"]] = np.nan
+    rows.loc[rows.unique_id == "s1", "visits"] = np.nan
+    rows.loc[day == 50, "event"] = None
+    request = json.loads(json.dumps(request_))
+    groups = [group.astype(object).where(group.notna(), None) for _, group in rows.groupby("unique_id", sort=True)]
+    for k, group in enumerate(groups):
+        request["known"][k][:-H] = group[["event", "price"]].to_numpy().tolist()
+        request["past"][k] = group[["visits"]].to_numpy().tolist()
+    done = run(sys.executable, bundle, request)
+    assert done.returncode == 0, done.stderr
+    panel = Panel.from_frame(rows, known=("event", "price"), past=("visits",), static=("kind",))
+    check(json.loads(done.stdout), fitted.update(panel), request)
+    assert done.stdout != run(sys.executable, bundle, request_).stdout
+
+
 @pytest.mark.slow
 def test_it_runs_in_an_environment_with_numpy_and_onnxruntime_alone(fitted, bundle, request_, tmp_path):
     venv.create(tmp_path / "bare", with_pip=True)
