@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pyarrow as pa
 
 from forecastkit.data.columns import Columns, coded, id_texts, read_stamps, to_arrow
 from forecastkit.data.panel import Covariates, Floats, Panel
-from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, counted
+from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, counted, such
+
+logger = logging.getLogger(__name__)
 
 
 def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None = None) -> Floats:
@@ -55,10 +58,20 @@ def check_complete(
     raise DataError(
         f"{strangers}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
         f"them by future, on the command line --future; one is missing in {int(missing.sum()):,} of "
-        f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}",
+        f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}{_early(history, missing)}",
         series=every[0],
         every=every,
     )
+
+
+def _early(history: Panel, missing: Any) -> str:
+    """What to say at the end where series that ended before the others need a plan from there on, [N, H]."""
+    early = (history.ends < history.ends.max()) & missing.any(axis=1)
+    if not early.any():
+        return ""
+    who = history.ids[int(np.argmax(early))]
+    ends = counted(int(early.sum()), f"series, {who!r}, ends", f"series, such as {who!r}, end")
+    return f"; {ends} before the others: a forecast begins where its series ends, so fill it up or leave it out"
 
 
 def _strangers(history: Panel, future: Any, columns: Columns) -> str:
@@ -89,9 +102,18 @@ def _usual(columns: Columns) -> str:
 def _block(table: pa.Table, known: Covariates) -> Floats:
     columns = {name: coded(table.column(name), name) for name in known.names}
     categories = {name: texts for name, (_, texts) in columns.items() if texts is not None}
+    for name, texts in known.categories.items():
+        _say_strange(name, [text for text in categories.get(name, ()) if text not in texts], texts)
     values = np.stack([column for column, _ in columns.values()], axis=-1)  # [rows, K]
     values = Covariates(known.names, values, categories).recoded(known).values
     return marked(values, known)
+
+
+def _say_strange(name: str, strange: list[str], texts: tuple[str, ...]) -> None:
+    """A text that the model never saw is forecast as an empty one, which is often not what was meant: YES for yes."""
+    if strange:
+        first = f"{strange[0]!r}{such(len(strange))}{closest(strange[0], texts)}"
+        logger.warning("column %r of the plan holds what the history doesn't, %s: read as an empty text", name, first)
 
 
 def marked(values: Floats, known: Covariates) -> Floats:

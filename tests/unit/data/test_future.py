@@ -97,3 +97,26 @@ def test_ids_that_the_model_does_not_know_are_said_before_the_holes() -> None:
     with pytest.raises(DataError, match=words) as caught:
         check_complete("naive", panel, lay_out(panel, 2, future), future)
     assert caught.value.series == "milk"
+
+
+def test_a_text_that_the_history_does_not_have_is_said_and_read_as_an_empty_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    panel = history({"promo": ["yes", "no"] * 24})
+    times = pd.date_range("2024-05-03", periods=3, freq="h")
+    values = lay_out(panel, 3, pd.DataFrame({"unique_id": "a", "ds": times, "promo": ["no", "YES", "no"]}))
+    np.testing.assert_array_equal(values[0, :, 0], [0, -1, 0])
+    assert "column 'promo' of the plan holds what the history doesn't, 'YES'" in caplog.text
+    caplog.clear()
+    lay_out(panel, 3, pd.DataFrame({"unique_id": "a", "ds": times, "promo": ["no", "yes", None]}))
+    assert not caplog.text
+
+
+def test_series_that_end_before_the_others_are_named_where_their_plan_is_missing() -> None:
+    times = pd.date_range("2024-05-01", periods=10)
+    rows = pd.DataFrame({"unique_id": np.repeat(["a", "b"], 10), "ds": [*times, *times], "y": 1.0, "price": 1.0})
+    panel = Panel.from_frame(rows[(rows["unique_id"] == "a") | (rows["ds"] < "2024-05-08")], known=["price"])
+    days = pd.date_range("2024-05-11", periods=3)
+    future = pd.DataFrame({"unique_id": np.repeat(["a", "b"], 3), "ds": [*days, *days], "price": 2.0})
+    with pytest.raises(DataError, match="; 1 series, 'b', ends before the others: a forecast begins where its series"):
+        check_complete("gru", panel, lay_out(panel, 3, future), future)
