@@ -42,6 +42,7 @@ ORDER = (
     "latency_cuda",
     "backtest",
     "tracking",
+    "tracking_server",
     "panel",
     "startup",
 )

@@ -1,10 +1,11 @@
 """What --track adds to a backtest: the same command with and without it, in turn.
 
-python benchmarks/tracking.py [--repeats 3] [--sample 40]
+python benchmarks/tracking.py [--repeats 3] [--sample 40] [--tracking URI]
 
 Four windows and five models on medicines (pbs). The first run makes the store and is told apart. CPU seconds are those
 of all processes of a command. On a busy machine the models' own seconds differ more from run to run than tracking adds,
 so `beside_s` tells those before the first and after the last model, to which alone tracking adds where a core is free.
+URI is that of an MLflow server to record on, in a table of its own; without it the store is a file.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from beside import unnamed
 from record import record
 
 MODELS = ("gru", "ets", "sarima", "boosted", "seasonal_naive")
@@ -91,17 +93,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sample", type=int, default=40)
+    parser.add_argument("--tracking", metavar="URI")
     options = parser.parse_args()
+    unnamed(URI=options.tracking)
     asked = flags(options.sample)
+    kept = ["--track", "bench", *(["--tracking", options.tracking] if options.tracking else [])]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         once(folder, [*asked, "--windows", "1", "--sample", "2"])  # the ARIMA core is compiled once on a machine
-        first = once(folder, [*asked, "--track", "bench"])
-        runs = [(once(folder, asked), once(folder, [*asked, "--track", "bench"])) for _ in range(options.repeats)]
+        first = once(folder, [*asked, *kept])
+        runs = [(once(folder, asked), once(folder, [*asked, *kept])) for _ in range(options.repeats)]
     plain, tracked = (list(side) for side in zip(*runs, strict=True))
     rows = [row("backtest", plain), row("backtest --track", tracked), row("backtest --track, new store", [first])]
     notes = [f"`forecastkit backtest {' '.join(asked)}`", *reading(plain, tracked)]
-    record("tracking", f"What tracking adds to a backtest of {len(MODELS)} models and 4 windows", rows, notes)
+    name, where = ("tracking_server", ", on an MLflow server") if options.tracking else ("tracking", "")
+    record(name, f"What tracking adds to a backtest of {len(MODELS)} models and 4 windows{where}", rows, notes)
 
 
 if __name__ == "__main__":
