@@ -136,22 +136,25 @@ def slowly(trial: optuna.Trial) -> float:
     return square(trial)
 
 
+def killed(trial: optuna.Trial) -> float:
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0.0
+
+
 def member(place: str, number: int) -> None:
+    """The first is killed at its first trial, and the others begin when it is at work, however slowly it started."""
     study = studies.reopened(place, "s", seed=number)
-    studies.work(study, slowly, time.time() + 60)
-
-
-def kill_one_at_work(study: optuna.Study, killed: list[int]) -> None:
-    running = study.get_trials(states=(TrialState.RUNNING,))
-    if not killed and running and studies.WORKER in running[0].user_attrs:
-        killed.append(running[0].user_attrs[studies.WORKER][1])
-        os.kill(killed[0], signal.SIGKILL)
+    until = time.time() + 60
+    while number and not study.get_trials(states=(TrialState.RUNNING,)) and time.time() < until:
+        time.sleep(0.02)
+    studies.work(study, slowly if number else killed, until)
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_loses_no_trial_and_none_is_done_twice(place: str) -> None:
-    study, killed = begun(place, 12), []
-    codes = execution.crew(partial(member, place), 3, partial(kill_one_at_work, study, killed))
+    study = begun(place, 12)
+    codes = execution.crew(partial(member, place), 3)
     assert sorted(codes) == [-signal.SIGKILL, 0, 0]
     assert Counter(slots_done(study)) == Counter(range(12))
     states = Counter(t.state for t in study.get_trials())
