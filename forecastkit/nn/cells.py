@@ -186,7 +186,7 @@ def _read(inputs: Tensor, products: tuple[Tensor, Tensor], bias: Tensor, spare: 
 
 
 def _room(spare: list[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """What an earlier step of training is done with: asking the system for as much again is a sixth of a step."""
+    """What an earlier step of training is done with: asking the system for as much again is an eighth of a step."""
     found = spare.pop() if spare else torch.empty(0)
     return found if found.shape == shape else torch.empty(shape)
 
