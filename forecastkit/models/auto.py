@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -23,7 +24,6 @@ _SMALLEST_SAMPLE = 64  # series of the first round
 _GROWTH = 4  # times as many in the next one, with half of the candidates
 _TEAM = 4  # candidates of the last round, from which the ensemble is made
 _WORTH = 0.995  # of the best single error, which the ensemble must beat to be taken
-_OVER = 0.1  # of the time, by which it may be overrun, beside one fit
 _GONE_ON = 0.3  # of a fit, about which one takes that goes on from what was fitted before the windows
 _LATE = "no time for more"
 _INTERMITTENT = 0.5  # share of zeros
@@ -65,8 +65,9 @@ class Auto(of.MembersForecaster):
     ensemble of the last four, whose weights are found on one half of the errors and scored on the other. A model of all
     series is fitted on all of them at once and scored on the sample.
 
-    minutes: that all of it may take. Nothing is begun that would leave no time to fit the best so far on everything;
-        what a candidate takes is known once it has been fitted, so that one fit can go beyond.
+    minutes: that all of it may take. Nothing is begun that would leave no time to fit the best so far on everything,
+        and where there is no time for the whole ensemble, the best part of it is taken. What a candidate takes is known
+        once it has been fitted, so that its first fit can go beyond.
     candidates: texts as of `-m`; none lets the panel decide.
     windows: past windows that count.
     season: periods in a season of all candidates; None takes the panel's.
@@ -117,7 +118,8 @@ class Auto(of.MembersForecaster):
         windows, kept = past.room(train, horizon, self.windows, needed)
         contest = _Contest(train, kept, horizon, windows, _Clock.of(60 * self.minutes))
         runners = [_Runner.of(text, recipe, contest) for text, recipe in found.items()]
-        chosen, weights, reason = _chosen(contest.run(runners, self.seed), contest)
+        team, reason = _chosen(contest.run(runners, self.seed), contest)
+        chosen, weights = team.runners, team.weights
         fits = _first_fits([chosen, *([r] for r in _by_error(runners) if r not in chosen)], train, horizon)
         stayed = [k for k, runner in enumerate(chosen) if runner.text in fits]
         if len(stayed) < len(chosen):
@@ -280,10 +282,9 @@ class _Contest:
         runner.seconds += time.perf_counter() - begun
         runner.fitted += len(wanted)
 
-    def affords(self, team: list[_Runner]) -> bool:
-        """Whether there is time to fit them on everything, of which one may go beyond."""
-        seconds = [runner.last(len(self.train)) for runner in team]
-        return sum(seconds) - max(seconds) <= self.clock.left() + _OVER * self.clock.seconds
+    def affords(self, team: Sequence[_Runner]) -> bool:
+        """Whether there is time to fit them on everything."""
+        return sum(runner.last(len(self.train)) for runner in team) <= self.clock.left()
 
 
 def _by_error(runners: list[_Runner]) -> list[_Runner]:
@@ -302,28 +303,65 @@ def _first_fits(teams: list[list[_Runner]], train: Panel, horizon: int) -> dict[
     raise errors[0]
 
 
-def _chosen(scored: list[_Runner], contest: _Contest) -> tuple[list[_Runner], Floats, str]:
+@dataclass(frozen=True, eq=False)
+class _Team:
+    """Runners whose ensemble has an error; those without a say are left out, as they cost as much as the others."""
+
+    runners: list[_Runner]
+    weights: Floats
+    error: float
+
+    @classmethod
+    def of(cls, scored: list[_Runner], together: Floats, members: list[int]) -> Self:
+        errors = together[members]  # [K, E]
+        heard = np.flatnonzero(past.stacked(errors) >= of.LEAST)
+        return cls([scored[members[k]] for k in heard], past.stacked(errors[heard]), _crossed(errors))
+
+    @classmethod
+    def alone(cls, runner: _Runner) -> Self:
+        return cls([runner], np.ones(1), runner.error)
+
+    def __str__(self) -> str:
+        shares = zip(self.runners, self.weights, strict=True)
+        return "the ensemble of " + ", ".join(f"{runner.text} {weight:.2f}" for runner, weight in shares)
+
+
+def _chosen(scored: list[_Runner], contest: _Contest) -> tuple[_Team, str]:
     """Who is taken, with which weights, and why."""
     best = scored[0]
-    alone = [best], np.ones(1)
     if not np.isfinite(best.error):
         why = "nothing could be scored in time" if len(contest.kept) else "no series is long enough for a past window"
-        return *alone, f"{best.text}: {why}"
+        return _Team.alone(best), f"{best.text}: {why}"
     together = past.in_all(np.stack([runner.errors for runner in scored]))  # [K, E]
     if len(scored) < 2 or not together.shape[1]:
-        return *alone, f"{best.text}: nothing else was scored"
-    singly, crossed = np.abs(together).mean(axis=1), _crossed(together)
-    said = f"mean absolute error {singly[0]:.4f} spreads, the ensemble of {len(scored)} {crossed:.4f}"
-    if crossed >= _WORTH * singly.min():
-        return *alone, f"{best.text}: {said}"
-    heard = np.flatnonzero(past.stacked(together) >= of.LEAST)  # who has less would cost as much as the others
-    if len(heard) < 2:
-        return [scored[heard[0]]], np.ones(1), f"{scored[heard[0]].text}: {said}, which adds nothing"
-    team, weights = [scored[k] for k in heard], past.stacked(together[heard])
-    if not contest.affords(team):
-        return *alone, f"{best.text}: {said}, which there was no time to fit"
-    names = ", ".join(f"{runner.text} {weight:.2f}" for runner, weight in zip(team, weights, strict=True))
-    return team, weights, f"the ensemble of {names}: {said}, {best.text} alone"
+        return _Team.alone(best), f"{best.text}: nothing else was scored"
+    return _together_or_alone(scored, together, contest)
+
+
+def _together_or_alone(scored: list[_Runner], together: Floats, contest: _Contest) -> tuple[_Team, str]:
+    """The ensemble where it is worth it, or the best part of it that there is time for; [K, E]."""
+    best, singly = scored[0], np.abs(together).mean(axis=1)
+    teams = [_Team.of(scored, together, members) for members in _subsets(len(scored))]
+    whole, least = teams[0], _WORTH * singly.min()
+    said = f"mean absolute error {singly[0]:.4f} spreads, the ensemble of {len(scored)} {whole.error:.4f}"
+    if whole.error >= least:
+        return _Team.alone(best), f"{best.text}: {said}"
+    if len(whole.runners) < 2:
+        return whole, f"{whole.runners[0].text}: {said}, which adds nothing"
+    if contest.affords(whole.runners):
+        return whole, f"{whole}: {said}, {best.text} alone"
+    said += ", which there was no time to fit"
+    smaller = [team for team in teams if len(team.runners) > 1 and team.error < least and contest.affords(team.runners)]
+    if not smaller:
+        return _Team.alone(best), f"{best.text}: {said}"
+    team = min(smaller, key=lambda team: team.error)
+    return team, f"{team}: {said}, that of these {team.error:.4f}, {best.text} alone"
+
+
+def _subsets(count: int) -> Iterator[list[int]]:
+    """Two and more of so many, all of them first."""
+    for size in range(count, 1, -1):
+        yield from map(list, combinations(range(count), size))
 
 
 def _crossed(errors: Floats) -> float:

@@ -99,13 +99,29 @@ def test_an_ensemble_that_takes_too_long_gives_way_to_its_best_member(panel, mon
     assert "no time to fit" in fitted.reason
 
 
-def test_time_is_enough_for_all_but_one_fit_of_the_ensemble(panel):
+def test_the_part_of_an_ensemble_that_there_is_time_for_is_taken(panel, monkeypatch):
+    recipe = Auto(candidates=(WEEKLY, "historic_mean", "seasonal_naive"))
+    monkeypatch.setattr(auto, "_WORTH", 2.0)  # any ensemble is worth it
+    whole = recipe.fit(panel, horizon=H)
+    assert len(whole.shares) == 3
+    last = auto._Runner.last
+    monkeypatch.setattr(
+        auto._Runner, "last", lambda self, count: 1e9 if self.text == "historic_mean" else last(self, count)
+    )
+    monkeypatch.setattr(auto._Contest, "_reserve", lambda self, runners: 0.0)
+    fitted = recipe.fit(panel, horizon=H)
+    assert set(fitted.shares) == {WEEKLY, "seasonal_naive"}
+    assert "no time to fit, that of these" in fitted.reason
+    assert sum(fitted.shares.values()) == pytest.approx(1)
+
+
+def test_time_is_enough_where_all_fits_of_the_ensemble_find_room(panel):
     contest = auto._Contest(panel, np.arange(12), H, 1, auto._Clock.of(100.0))
     team = [auto._Runner.of(text, fk.create(text), contest) for text in ("naive", "historic_mean", "seasonal_naive")]
-    for runner, seconds in zip(team, (60.0, 49.0, 500.0), strict=True):
+    for runner, seconds in zip(team, (60.0, 30.0, 5.0), strict=True):
         runner.seconds, runner.fitted = seconds, 12
     assert contest.affords(team)
-    team[1].seconds = 52.0
+    team[1].seconds = 36.0
     assert not contest.affords(team)
 
 
