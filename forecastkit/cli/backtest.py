@@ -16,7 +16,7 @@ import click
 
 from forecastkit.cli import console, options, report
 from forecastkit.cli.options import Making, Table
-from forecastkit.cli.tracking import Tracking, about, outbox, tracking_options
+from forecastkit.cli.tracking import Outbox, Tracking, about, outbox, tracking_options
 from forecastkit.errors import ConfigError, ForecastkitError, MissingExtraError, closest
 
 if TYPE_CHECKING:
@@ -168,16 +168,16 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     tracking: Tracking = packs["tracking"]
     with outbox(tracking) as box:
         found = report.seen(_run(panel, entries, plan, levels, work), showing)
-        unexplained = unwritten = unrecorded = None
+        unexplained = unrecorded = unwritten = None
         if measuring.importance:
             unexplained = _attempted(lambda: explaining.explain(found, panel, entries, measuring.importance), folder)
-        if showing.html is not None:  # before anything is sent, as it is sent too
-            unwritten = _attempted(lambda: report.write_page(found, showing), folder)
-        if tracking.track:
-            page, tags = showing.html if unwritten is None else None, about(panel, plan, data, making.seed)
-            record = partial(_record, found, entries, page, tracking.track, tags)
+        if tracking.track:  # sent while the rest is made
+            tags = about(panel, plan, data, making.seed)
+            record = partial(_record, found, entries, tracking.track, tags)
             unrecorded = _attempted(lambda: box.put(folder, record()), folder)
         report.show(found, showing)
+        if showing.html is not None or tracking.track:
+            unwritten = _attempted(lambda: _write_page(found, showing, box), folder)
         recorded = box.delivered()
         failed = [error for error in (unexplained, unwritten, unrecorded) if error is not None]
         _raise_first(failed, folder, report.again(folder, showing))
@@ -270,18 +270,20 @@ def _raise_first(failed: list[ForecastkitError], folder: Path, again: str) -> No
         raise failed[0]
 
 
-def _record(found: Report, entries: dict[str, Forecaster], page: str | None, name: str, tags: dict[str, Any]) -> Record:
-    """What is sent of a backtest: a run a model, and the page if there is one."""
-    from forecastkit.store import store_errors
+def _record(found: Report, entries: dict[str, Forecaster], name: str, tags: dict[str, Any]) -> Record:
+    """What is sent of a backtest: a run a model."""
     from forecastkit.tracking.records import Entry, Record, params_of
 
     runs = tuple(Entry(label, params_of(recipe)) for label, recipe in entries.items())
-    own = found.folder / "report.html"
-    if page is not None and Path(page).absolute() != own.absolute():
-        with store_errors(own):
-            shutil.copyfile(page, own)
-    files = tuple(file for file in ("backtest.json", own.name) if (found.folder / file).exists())
-    return Record(name, "backtest", runs, tags, files, conformal=found.conformal)
+    return Record(name, "backtest", runs, tags, ("backtest.json",), conformal=found.conformal)
+
+
+def _write_page(found: Report, showing: report.Showing, box: Outbox) -> None:
+    """The page where it was asked for, and among what is recorded."""
+    page = found.to_html(showing.html)
+    if showing.html is not None:
+        console.say(f"the report is in {showing.html}")
+    box.add("report.html", page.encode())
 
 
 def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple[float, ...]) -> Path:

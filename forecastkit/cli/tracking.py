@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,7 @@ class Outbox:
     def __init__(self, tracking: Tracking, pool: Executor | None) -> None:
         self._tracking, self._pool = tracking, pool
         self._sending: Future[Sent] | None = None
+        self._late: list[str] = []
 
     def put(self, folder: Path, record: Record) -> None:
         """Write the record of what stands in `folder` down, then begin to send it."""
@@ -84,12 +85,23 @@ class Outbox:
             self._sending = Future()
             self._sending.set_exception(error)
 
+    def add(self, name: str, content: bytes) -> None:
+        """One more file of the record, which is made while the rest is sent; nothing where nothing was put."""
+        from forecastkit.data.io import write_atomic
+
+        if self._sending is not None:
+            write_atomic(self._folder / name, lambda out: out.write(content))
+            self._record = replace(self._record, files=(*self._record.files, name))
+            self._record.write(self._folder)
+            self._late.append(name)
+
     def delivered(self) -> bool:
         """Wait until everything is sent; False when the server is lost, which is said and costs nothing."""
         if self._sending is None:
             return True
         try:
             sent = self._sending.result()
+            self._send_late(sent.run)
         except KeyboardInterrupt:
             self._say_later("interrupted while they were sent")
             raise
@@ -104,6 +116,11 @@ class Outbox:
         if sent.version is not None and self._record.challenger is not None:
             console.say(f"version {sent.version} of {self._record.challenger.name!r} is challenger")
         return True
+
+    def _send_late(self, run: str) -> None:
+        if self._late:
+            assert self._pool is not None  # something was put
+            self._pool.submit(_added, self._folder, self._late, run, self._tracking.tracking).result()
 
     def _say_later(self, why: str) -> None:
         """Why nothing is recorded yet, where the results are, and the line that sends them."""
@@ -142,6 +159,12 @@ def _sent(folder: Path, uri: str | None) -> Sent:
     from forecastkit.tracking import sending
 
     return sending.send(folder, place_at(uri))
+
+
+def _added(folder: Path, names: list[str], run: str, uri: str | None) -> None:
+    from forecastkit.tracking import sending
+
+    sending.add(folder, names, run, place_at(uri))
 
 
 def about(panel: Panel, plan: Plan, data: str, seed: int) -> dict[str, Any]:

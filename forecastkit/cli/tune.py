@@ -239,10 +239,11 @@ def _entry(folder: Path, place: str, text: str, tuned: Tuned) -> Entry:
     with store_errors(folder):
         shutil.copytree(tuned.report.folder, folder / place / "report")
     write_atomic(folder / place / "tune.json", lambda out: out.write(json.dumps(summary(tuned), indent=1).encode()))
+    tuned.report.to_html(folder / place / "report.html")
     metrics = {f"search.{name}": score for name, score in tuned.scores.items()}
     metrics |= {"gain": tuned.gain.value, "gain.low": tuned.gain.low, "gain.high": tuned.gain.high}
     trials = {"trial": [float(row["score"]) for row in tuned.trials]}
-    files = (f"{place}/tune.json",)
+    files = (f"{place}/tune.json", f"{place}/report.html")
     return Entry("tuned", params_of(tuned.recipe), f"{place}/report", text, metrics, trials, files)
 
 

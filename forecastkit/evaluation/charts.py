@@ -218,6 +218,10 @@ class Charts:
     def _done(self, figure: Figure, title: str, alt: str) -> Chart:
         out = io.StringIO()
         with mpl.rc_context(_STYLE):
+            engine = figure.get_layout_engine()
+            assert engine is not None  # all figures have one, which savefig would run by drawing everything twice
+            engine.execute(figure)
+            figure.set_layout_engine("none")
             figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         svg = out.getvalue()
         svg = svg[svg.index("<svg") :]

@@ -37,6 +37,7 @@ _COSTS = {
 LEADERBOARD = ("model", "recipe", *SCORES[:7], *_AGAINST, *_COSTS, "front", "series", "failed")
 IMPORTANCE = ("input", "kind", "mase", "increase", "low", "high")
 _GROUPS = ("model", "series", "window", "cutoff", "time", "step")
+_BATCH = 100_000  # rows that are scored at once
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ class Report:
         found = [
             scores.sums(scores.cells(_with(table, traits), model, keys), keys)
             for model in self.models
-            for table in self.tables(model)
+            for table in _batched(self.tables(model))
         ]
         if not found:
             return scores.none(keys)
@@ -461,6 +462,18 @@ def _there(model: str, models: Iterable[str]) -> None:
 def _apart(key: str) -> str:
     """A trait's own name among the sums: one may be called width, or cells."""
     return key if key in _GROUPS else f"trait {key}"
+
+
+def _batched(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in fewer tables of at least `_BATCH` each: a small one takes as long as a large one."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= _BATCH:
+            yield pa.concat_tables(waiting).unify_dictionaries()
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting).unify_dictionaries()
 
 
 def _with(table: pa.Table, traits: pd.DataFrame) -> pa.Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,8 +63,7 @@ def send(folder: Path, place: Place) -> Sent:
         below = {**common, "mlflow.parentRunId": parent}
         runs = [_send_entry(place, _run_of(place, experiment, entry, figures[entry.report], below), folder, entry,
                             figures[entry.report]) for entry in record.entries]  # fmt: skip
-        for file in record.files:
-            place.client.log_artifact(parent, str(folder / file))
+        _send_files(place, folder, record.files, parent)
         version = None
         if (challenger := record.challenger) is not None:
             known = replace(challenger, tags={_ID: record.id, **challenger.tags})
@@ -72,6 +71,17 @@ def send(folder: Path, place: Place) -> Sent:
         for run in (*runs, parent):
             place.client.set_terminated(run)
     return Sent(parent, version)
+
+
+def add(folder: Path, files: Sequence[str], run: str, place: Place) -> None:
+    """Send more files of a record whose parent run is `run`. Raises `StoreError`."""
+    with answering(place.uri):
+        _send_files(place, folder, files, run)
+
+
+def _send_files(place: Place, folder: Path, files: Sequence[str], run: str) -> None:
+    for file in files:
+        place.client.log_artifact(run, str(folder / file))
 
 
 def _report(folder: Path, record: Record) -> Report:
@@ -110,8 +120,7 @@ def _send_entry(place: Place, run: str, folder: Path, entry: Entry, figures: Fig
         place.client.log_batch(run, metrics[first : first + _BATCH])
     with tempfile.TemporaryDirectory() as scratch:
         place.client.log_artifact(run, str(_forecasts(figures.report, entry.label, Path(scratch))))
-    for file in entry.files:
-        place.client.log_artifact(run, str(folder / file))
+    _send_files(place, folder, entry.files, run)
     return run
 
 

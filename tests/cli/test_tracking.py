@@ -82,7 +82,7 @@ def test_a_backtest_is_recorded_with_the_intervals_that_were_asked_for(command, 
 
 def test_the_command_itself_never_imports_mlflow(home: Path, demand: Path) -> None:
     code = f"import sys; from forecastkit.cli import run; done = run(['backtest', {str(demand)!r}, '-m', 'naive', "
-    code += "'--horizon', '7', '--track', 'shop', '--html', 'page.html']); print(done, 'mlflow' in sys.modules)"
+    code += "'--horizon', '7', '--track', 'shop']); print(done, 'mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=home.parent)
     assert done.stdout.splitlines()[-1] == "0 False"
     assert "recorded as run" in done.stderr
@@ -90,6 +90,16 @@ def test_the_command_itself_never_imports_mlflow(home: Path, demand: Path) -> No
     (parent,) = [run for run in found if run.info.run_name.startswith("backtest")]
     files = [file.path for file in client(home).list_artifacts(parent.info.run_id)]
     assert files == ["backtest.json", "report.html"]
+
+
+def test_the_page_that_was_asked_for_is_the_one_that_is_recorded(command, home: Path, demand: Path) -> None:
+    plan = ("-m", "naive", "--horizon", "7", "-o", "run")
+    assert command("backtest", demand, *plan, "--html", "page.html", "--track", "shop").code == 0
+    assert Path("run/report.html").read_text() == Path("page.html").read_text()
+    sent = command("registry", "push", "run").out.strip()
+    files = client(home).list_artifacts(sent)
+    assert [file.path for file in files] == ["backtest.json", "report.html"]
+    assert {file.path: file.file_size for file in files}["report.html"] == Path("page.html").stat().st_size
 
 
 def test_a_lost_server_costs_no_backtest_and_the_results_are_sent_later(
@@ -219,7 +229,7 @@ def test_a_search_is_recorded_with_its_trials_and_its_gain(command, tuned: Path)
     assert {r.info.run_name.split()[0] for r in found} == {"tune", "window_average"}
     assert {"gain", "gain.low", "gain.high", "search.defaults", "trial", "wape"} <= run.data.metrics.keys()
     assert run.data.params["seasonal"] == "False"
-    assert "tune.json" in [file.path for file in client(tuned).list_artifacts(run.info.run_id)]
+    assert {"tune.json", "report.html"} <= {file.path for file in client(tuned).list_artifacts(run.info.run_id)}
     assert not Path(".forecastkit/runs").exists() or list(Path(".forecastkit/runs").iterdir()) == []
 
 

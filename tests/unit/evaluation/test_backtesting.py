@@ -227,6 +227,15 @@ def test_a_report_is_read_again_from_its_folder(level_shop: Panel, tmp_path: Pat
     assert not (tmp_path / "run" / "panel").exists()
 
 
+def test_scores_do_not_ask_how_many_rows_are_read_at_once(weekly_shop: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = fk.backtest(weekly_shop, ["naive", "seasonal_naive"], horizon=7, windows=4)
+    for by in ("model", ["model", "window"], ["model", "step"], ["series", "time"]):
+        together = Report.read(report.folder).scores(by)
+        with monkeypatch.context() as patch:
+            patch.setattr("forecastkit.evaluation.report._BATCH", 1)
+            pd.testing.assert_frame_equal(Report.read(report.folder).scores(by), together)
+
+
 def test_scores_can_be_grouped(weekly_shop: Panel) -> None:
     report = fk.backtest(weekly_shop, ["naive", "seasonal_naive"], horizon=7, windows=2)
     by_step = report.scores(["model", "step"])
