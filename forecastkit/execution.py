@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -242,6 +242,9 @@ def beside() -> Iterator[Executor]:
         with _uninterrupted():
             pool.submit(_ready)
         yield pool
+        # To take down what it has imported would cost it up to a second, and there is nothing to tidy.
+        with suppress(BrokenProcessPool):
+            pool.submit(os._exit, 0).result()
 
 
 def _ready() -> None:

@@ -132,11 +132,11 @@ class Report:
         """Traits of the series: series, demand_class, volume_decile, volume_third, and the static columns."""
         return records.read_segments(self.folder).to_pandas()
 
-    def _parts(self, model: str) -> Iterator[Part]:
+    @cached_property
+    def _parts(self) -> list[Part]:
         """What the parts of the scored windows say about themselves."""
-        for part in records.parts(self.folder, model):
-            if part.window >= self._first:
-                yield replace(part, window=part.window - self._first)
+        parts = (part for model in self.models for part in records.parts(self.folder, model))
+        return [replace(part, window=part.window - self._first) for part in parts if part.window >= self._first]
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -172,11 +172,7 @@ class Report:
         size_mb of what was learned, p95_ms of a call for one series where that was measured."""
         import pandas as pd
 
-        rows = [
-            {"model": part.model, "window": part.window, **vars(part.cost)}
-            for model in self.models
-            for part in self._parts(model)
-        ]
+        rows = [{"model": part.model, "window": part.window, **vars(part.cost)} for part in self._parts]
         how = _COSTS | {"size_mb": "sum"}  # of all pieces of the panel
         frame = pd.DataFrame(rows, columns=["model", "window", *how])
         return frame.groupby(["model", "window"], sort=False).agg(how).reset_index()
@@ -188,8 +184,7 @@ class Report:
 
         rows = [
             {"model": part.model, "window": part.window, "series": series, "reason": reason}
-            for model in self.models
-            for part in self._parts(model)
+            for part in self._parts
             for series, reason in part.failures.items()
         ]
         return pd.DataFrame(rows, columns=["model", "window", "series", "reason"])

@@ -7,6 +7,7 @@ levels and the floor of demand. Demand comes in double precision, as single prec
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import NamedTuple, cast
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from forecastkit.data.panel import Panel
+from forecastkit.nn import heads
 from forecastkit.nn.inputs import features_from, means, placed
 from forecastkit.nn.network import LEVELS, Network, at_levels
 from forecastkit.nn.plan import Block, Plan
@@ -110,17 +112,27 @@ class Graph(nn.Module):
         demand = torch.where(seen, y, 0.0)
         blocks = self.known(known), self.past(past), self.static(static)
         lines = []
-        for network in cast(Iterable[Network], self.networks):
-            own = _sized(demand, seen, centred=not network.plan.log)
-            found = network.lines(self._batch(own, seen, usual[:, None], blocks, calendar), self.weights)
-            lines.append(found.double() * own.units + own.shift)
+        for networks in self._alike():
+            own = _sized(demand, seen, centred=not networks[0].plan.log)
+            batch = self._batch(own, seen, usual[:, None], blocks, calendar)
+            found = heads.lines(networks, batch, self.weights).double() * own.units + own.shift
+            lines.append(found * (len(networks) / len(self.networks)) if len(networks) < len(self.networks) else found)
         # Flat up to here, so that what a series has one of needs no third dimension.
         lowest = torch.where(demand.amin(-1, keepdim=True) < 0, -torch.inf, demand.new_zeros(()))
-        whole = torch.maximum(_average(lines), lowest).unflatten(1, (self.plan.horizon, -1))  # [B, H, 1 + Q]
+        whole = torch.maximum(functools.reduce(torch.add, lines), lowest).unflatten(
+            1, (self.plan.horizon, -1)
+        )  # [B, H, 1 + Q]
         mean, *quantiles = whole.split(1, -1)
         for k in range(1, len(quantiles)):
             quantiles[k] = torch.maximum(quantiles[k - 1], quantiles[k])  # against rounding only
         return mean.squeeze(-1), torch.cat(quantiles, -1) if quantiles else whole[..., 1:]
+
+    def _alike(self) -> list[list[Network]]:
+        """The networks by plan: they differ by their scale where that takes turns."""
+        groups: dict[Plan, list[Network]] = {}
+        for network in cast(Iterable[Network], self.networks):
+            groups.setdefault(network.plan, []).append(network)
+        return list(groups.values())
 
     def _batch(self, own: Sized, seen: Tensor, usual: Tensor, blocks: tuple[Tensor, ...], calendar: Tensor) -> Batch:
         first, (known, past, static) = self.plan.context - self.plan.lookback, blocks
@@ -158,7 +170,3 @@ def _sized(demand: Tensor, seen: Tensor, centred: bool) -> Sized:
     distance = torch.linalg.vector_norm(apart, ord=1, dim=-1, keepdim=True) / count
     distance = torch.where(distance > 1e-14, distance, 1.0)
     return Sized((apart / distance).float(), mean * largest, distance * largest)
-
-
-def _average(parts: list[Tensor]) -> Tensor:
-    return torch.stack(parts).mean(0) if len(parts) > 1 else parts[0]

@@ -10,6 +10,7 @@ scaling and its inverse is in units of the window's own spread: a constant windo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -76,12 +77,45 @@ def spread_out(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     return apart, torch.linalg.vector_norm(apart, dim=-1, keepdim=True) / count.sqrt()
 
 
-class Network(nn.Module):
+class Read(NamedTuple):
+    """What a network makes of windows before its head: state [B, D], inputs of each step [B, H, F], bases [B, H, M]."""
+
+    state: Tensor
+    inputs: Tensor
+    bases: Tensor
+    scale: Scale
+
+
+class Head:
+    """The way from what is known of each step to what is forecast; any dimensions before the last."""
+
+    from_step: Callable[[Tensor], Tensor]
+    deepen: Callable[[Tensor], Tensor]
+    out: Callable[[Tensor], Tensor]
+    own: int  # entries beside the weights of the bases
+    from_gaps: Tensor  # [1 + Q, 1 + Q] from mean, median and gaps between quantiles to mean and quantiles
+
+    def answer(self, place: Tensor, inputs: Tensor, keep: Tensor | None = None) -> Tensor:
+        """`place` [.., D] is what the window and the step are to the head; `keep` weighs its entries."""
+        mixed = functional.gelu(place + self.from_step(inputs))
+        mixed = mixed if keep is None else mixed * keep
+        return self.out(mixed + functional.gelu(self.deepen(mixed)))
+
+    def mix(self, head: Tensor, bases: Tensor) -> Tensor:
+        """The bases as the head weighs them; [.., 1]."""
+        return (torch.softmax(head[..., self.own :], -1) * bases).sum(-1, keepdim=True)
+
+    def found(self, head: Tensor, bases: Tensor, from_gaps: Tensor) -> Tensor:
+        """Mean and quantiles, or what else `from_gaps` [1 + Q, P] makes, in spreads from the centre; [.., P]."""
+        parts = [head[..., :2].clamp(-_FAR, _FAR), functional.softplus(head[..., 2 : self.own])]
+        return self.mix(head, bases) + product(torch.cat(parts, -1), from_gaps)
+
+
+class Network(nn.Module, Head):
     """One network for every series; `cell` is all that tells GRU and LSTM apart."""
 
     averages: Tensor  # [L, A] weights of the periods in each of the means that bases are
     bases: Tensor  # [H * M] the mean that each step and base takes
-    from_gaps: Tensor  # [1 + Q, 1 + Q] from mean, median and gaps between quantiles to mean and quantiles
 
     def __init__(self, plan: Plan, shape: Shape, calendar: int) -> None:
         super().__init__()
@@ -127,13 +161,21 @@ class Network(nn.Module):
         """
         head, bases, scale = self._answer(batch, None)
         if not self.plan.log:
-            return scale.center + scale.spread * self._found(head, bases, self.from_gaps @ weights).flatten(1)
-        found = self._found(head, bases, self.from_gaps).flatten(1)
+            return scale.center + scale.spread * self.found(head, bases, self.from_gaps @ weights).flatten(1)
+        found = self.found(head, bases, self.from_gaps).flatten(1)
         found = self._stretch(scale.center + scale.spread * found, scale.unit)
         return (found.unflatten(1, (-1, len(weights))) @ weights).flatten(1)
 
     def _answer(self, batch: Batch, keep: Tensor | None) -> tuple[Tensor, Tensor, Scale]:
         """What the head says [B, H, .], the bases that it weighs [B, H, M], and the scale of both."""
+        read = self.read(batch)
+        steps = read.bases.shape[1]
+        place = read.state[:, None] + self.step[:steps]
+        head = self.answer(place, read.inputs, keep if keep is None else keep[:, :steps])
+        return head.float(), read.bases, read.scale
+
+    def read(self, batch: Batch) -> Read:
+        """Everything up to the head."""
         scale, apart = self._scaled(batch)
         usual = masked_mean_columns(batch.known[:, : self.plan.lookback], batch.seen)  # [B, 1, K]
         known = self.expand_known(batch.known, usual)  # [B, L + H, F]
@@ -141,8 +183,7 @@ class Network(nn.Module):
         bases, own, z = self._bases(batch, apart, scale, known, static)
         state = self._state(batch, z, known, static)
         features = joined(own, known[:, self.plan.lookback :], batch.calendar)
-        head = self.out(self._deepened(self._mixed(state, bases, features, batch.lags_seen), keep))
-        return head.float(), bases, scale
+        return Read(state, joined(bases.clamp(-10.0, 10.0), batch.lags_seen.float(), features), bases, scale)
 
     def _scaled(self, batch: Batch) -> tuple[Scale, Tensor]:
         unit = torch.ones_like(batch.prior)
@@ -230,31 +271,12 @@ class Network(nn.Module):
         dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
         return last_state(self.recurrent, patches, dtype, self.spare)
 
-    def _mixed(self, state: Tensor, bases: Tensor, features: Tensor, lags_seen: Tensor) -> Tensor:
-        """What is known of the window and of each step; [B, H, D]."""
-        steps = bases.shape[1]
-        inputs = joined(bases.clamp(-10.0, 10.0), lags_seen.float(), features)
-        return functional.gelu(state[:, None] + self.step[:steps] + self.from_step(inputs))
-
-    def _deepened(self, mixed: Tensor, keep: Tensor | None) -> Tensor:
-        mixed = mixed if keep is None else mixed * keep[:, : mixed.shape[1]]
-        return mixed + functional.gelu(self.deepen(mixed))
-
     def _output(self, head: Tensor, bases: Tensor, batch: Batch, scale: Scale) -> Output:
         if (distribution := self.plan.distribution) is not None:
-            return self._distributed(distribution, head, self._mix(head, bases)[..., 0], batch, scale)
+            return self._distributed(distribution, head, self.mix(head, bases)[..., 0], batch, scale)
         unit, center, spread = (part[..., None] for part in scale)
-        found = self._stretch(center + spread * self._found(head, bases, self.from_gaps), unit)
+        found = self._stretch(center + spread * self.found(head, bases, self.from_gaps), unit)
         return Output(found[..., 0], found[..., 1:], deviation(batch.y, batch.seen))
-
-    def _mix(self, head: Tensor, bases: Tensor) -> Tensor:
-        """The bases as the head weighs them; [B, H, 1]."""
-        return (torch.softmax(head[..., self.own :], -1) * bases).sum(-1, keepdim=True)
-
-    def _found(self, head: Tensor, bases: Tensor, from_gaps: Tensor) -> Tensor:
-        """Mean and quantiles, or what else `from_gaps` [1 + Q, P] makes, in spreads from the centre; [B, H, P]."""
-        parts = [head[..., :2].clamp(-_FAR, _FAR), functional.softplus(head[..., 2 : self.own])]
-        return self._mix(head, bases) + product(torch.cat(parts, -1), from_gaps)
 
     def _distributed(self, distribution: Distribution, head: Tensor, mix: Tensor, batch: Batch, scale: Scale) -> Output:
         level = masked_mean(batch.y, batch.seen, batch.prior)

@@ -74,16 +74,17 @@ def _tidy(graph: Any) -> None:
                 node.replace_input_with(state, None)
         elif node.op_type == "CastLike" and given[0].dtype == made[0].dtype:
             ir.convenience.replace_all_uses_with(made[0], given[0])
-        elif node.op_type == "Reshape" and _keeps_the_batch(given[0].shape, made[0].shape):
-            shape = ir.tensor([-1, *made[0].shape[1:]], dtype=ir.DataType.INT64)  # the batch is what is left
+        elif node.op_type == "Reshape" and _one_is_left(made[0].shape):
+            sizes = [size if isinstance(size, int) else -1 for size in made[0].shape]
+            shape = ir.tensor(sizes, dtype=ir.DataType.INT64)
             fixed = ir.Value(name=f"{made[0].name}_shape", const_value=shape)
             graph.register_initializer(fixed)
             node.replace_input_with(1, fixed)
 
 
-def _keeps_the_batch(before: Any, after: Any) -> bool:
-    """Whether a shape turns into another that has the same first size, and numbers else."""
-    return bool(before and after and before[0] == after[0] and all(isinstance(size, int) for size in after[1:]))
+def _one_is_left(shape: Any) -> bool:
+    """Whether all sizes but one are numbers: the batch is in the one that is left."""
+    return bool(shape and sum(not isinstance(size, int) for size in shape) == 1)
 
 
 def _only_what_is_read(model: Any) -> None:
