@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @click.command("fit", context_settings={"help_option_names": ["--help"]})
 @click.argument("data")
-@click.option("-m", "--model", required=True, metavar="MODEL", help="gru or gru:hidden=64,layers=1.")
+@click.option(
+    "-m", "--model", "wanted", required=True, multiple=True, metavar="MODEL", help="gru or gru:hidden=64,layers=1."
+)
 @click.option(
     "-o", "--output", required=True, metavar="FOLDER", help="Where the model goes; a model there is replaced."
 )
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 @options.jobs_option
 @options.json_option
 @options.config_option
-def command(data: str, model: str, output: str, horizon: int | None, **packs: Any) -> None:
+def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None, **packs: Any) -> None:
     """Fit MODEL on all of DATA and write it to a folder, from which `forecast` goes on.
 
     A training that was interrupted is gone on with by the same command.
@@ -40,9 +42,12 @@ def command(data: str, model: str, output: str, horizon: int | None, **packs: An
     \b
     Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
     """
-    from forecastkit.errors import FitError
+    from forecastkit.errors import ConfigError, FitError
     from forecastkit.store import check_saveable, save
 
+    if len(wanted) > 1:
+        raise ConfigError(f"one folder holds one model, not {', '.join(wanted)}: fit each into its own")
+    (model,) = wanted
     table: Table = packs["table"]
     making: Making = packs["making"]
     panel = table.read(data)

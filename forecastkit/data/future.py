@@ -14,6 +14,8 @@ from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, 
 
 logger = logging.getLogger(__name__)
 
+_FAR = 5  # times as large, or as small, as all that was seen
+
 
 def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None = None) -> Floats:
     """Known covariates of the `horizon` periods after each series, [N, H, K]; NaN where `future` has no row.
@@ -34,6 +36,7 @@ def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None =
     inside = (owner >= 0) & (step >= 0) & (step < horizon)
     _once(history, horizon, owner[inside], step[inside])
     values[owner[inside], step[inside]] = block[row[inside]]
+    _say_far(known, values)
     return values
 
 
@@ -114,6 +117,19 @@ def _say_strange(name: str, strange: list[str], texts: tuple[str, ...]) -> None:
     if strange:
         first = f"{strange[0]!r}{such(len(strange))}{closest(strange[0], texts)}"
         logger.warning("column %r of the plan holds what the history doesn't, %s: read as an empty text", name, first)
+
+
+def _say_far(known: Covariates, values: Floats) -> None:
+    """Numbers far from all that the model saw are forecast from all the same, and most often are in another unit."""
+    for k, name in enumerate(known.names):
+        seen, planned = (array[..., k][np.isfinite(array[..., k])] for array in (known.values, values))
+        if name in known.categories or not len(seen) or not len(planned):
+            continue
+        low, high, least, most = (float(x) for x in (seen.min(), seen.max(), planned.min(), planned.max()))
+        farthest = max(abs(low), abs(high))
+        if max(abs(least), abs(most)) > _FAR * farthest > 0 or least < low / _FAR:
+            text = "column %r of the plan goes from %g to %g, in the history from %g to %g: is it in the same unit?"
+            logger.warning(text, name, least, most, low, high)
 
 
 def marked(values: Floats, known: Covariates) -> Floats:

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 _PARQUET = (".parquet", ".pq")
 _MAGIC = b"PAR1"
+_OTHERS = {
+    b"PK\x03\x04": "is an Excel or zip file: save its table as CSV",
+    b"\xd0\xcf\x11\xe0": "is an Excel file: save its table as CSV",
+    b"\xff\xfe": "is in UTF-16: save it in UTF-8",
+    b"\xfe\xff": "is in UTF-16: save it in UTF-8",
+}
 
 
 def read(source: str | Path, *, freq: str | None = None, **columns: Any) -> Panel:
@@ -81,10 +87,22 @@ def _readable(source: str | Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is not in UTF-8 ({error}): save it so") from error
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{where} can't be read as CSV or Parquet: {reason}") from error
+        raise DataError(f"{where} {_unreadable(source, error)}") from error
     except OSError as error:
-        raise DataError(f"{where} can't be read: {error.strerror or error}") from error
+        reason = "it is a folder, name a file in it" if Path(source).is_dir() else error.strerror or error
+        raise DataError(f"{where} can't be read: {reason}") from error
+
+
+def _unreadable(source: str | Path, error: Exception) -> str:
+    """Why a file is neither CSV nor Parquet, by its first bytes where they tell."""
+    with suppress(OSError), open(source, "rb") as file:
+        head = file.read(4)
+        for mark, what in _OTHERS.items():
+            if head.startswith(mark):
+                return what
+    if "UTF8" in str(error):
+        return "is not in UTF-8: save it so"
+    return f"can't be read as CSV or Parquet: {str(error).splitlines()[0]}"
 
 
 def _from_bytes(content: bytes, columns: Columns | None) -> pa.Table:

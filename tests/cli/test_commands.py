@@ -204,6 +204,7 @@ def test_datasets_lists_name_and_source(command) -> None:
     ("arguments", "code", "words"),
     [
         (("backtest", "gone.csv", "--horizon", "3"), 3, "no such file"),
+        (("fit", "gone.csv", "-m", "naive", "-m", "theta", "-o", "model"), 2, "one model, not naive, theta"),
         (("backtest", "demand.csv", "--horizn", "3"), 2, "--horizon"),
         (("backtest", "demand.csv"), 2, "--horizon"),
         (("backtest", "demand.csv", "--horizon", "0"), 2, "horizon"),

@@ -556,6 +556,16 @@ def test_an_empty_table_is_refused(frame: Any) -> None:
 # Covariates
 
 
+def test_one_text_among_prices_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    days = pd.date_range("2024-01-01", periods=40)
+    frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": 1.0, "price": [f"{k / 10}" for k in range(40)]})
+    Panel.from_frame(frame, known="price")
+    assert "price" not in caplog.text
+    frame.loc[7, "price"] = "n/a"
+    Panel.from_frame(frame, known="price")
+    assert "column 'price' is read as text, as 'n/a' is no number; 39 of 40 different values are" in caplog.text
+
+
 def test_text_covariates_are_categories_and_numbers_stay_numbers() -> None:
     frame = table(price=[1.5, 2.0, np.nan, 1.5], kind=["b", None, "a", "b"], step=pd.Categorical([3, 4, None, 3]))
     known = Panel.from_frame(frame, known=("price", "kind", "step")).known

@@ -112,6 +112,18 @@ def test_a_text_that_the_history_does_not_have_is_said_and_read_as_an_empty_one(
     assert not caplog.text
 
 
+@pytest.mark.parametrize("planned", [399.0, 0.0399])
+def test_a_price_in_another_unit_is_said(caplog: pytest.LogCaptureFixture, planned: float) -> None:
+    panel = history({"price": [3.99, 2.99] * 24})
+    plan = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-05-03", periods=3, freq="h"), "price": planned})
+    lay_out(panel, 3, plan)
+    assert f"column 'price' of the plan goes from {planned:g} to {planned:g}, in the history from 2.99" in caplog.text
+    caplog.clear()
+    lay_out(panel, 3, plan.assign(price=1.49))
+    lay_out(history({"price": [0.0, 0.0] * 24}), 3, plan)  # where there was nothing, nothing is far
+    assert not caplog.text
+
+
 def test_series_that_end_before_the_others_are_named_where_their_plan_is_missing() -> None:
     times = pd.date_range("2024-05-01", periods=10)
     rows = pd.DataFrame({"unique_id": np.repeat(["a", "b"], 10), "ds": [*times, *times], "y": 1.0, "price": 1.0})
