@@ -26,7 +26,8 @@ class GRU(RecurrentForecaster):
 
     hidden: width of the recurrent state and of the head; up to 128 keeps the fast small-state kernels of a GPU.
     layers: recurrent layers.
-    memory: False zeroes the recurrent state and leaves everything else: the control that shows what the state adds.
+    memory: False zeroes the recurrent state of all networks and leaves everything else: the control that shows what the
+        state adds. With True one of three is like that where covariates are known ahead and it forecasts as well.
     head: quantiles, which any demand has; negative_binomial for counts and tweedie for demand from 0, whose mean and
         quantiles come from that distribution. These two are not compiled.
     decoder: direct forecasts all steps at once; rolled a patch at a time, on demand drawn from its own forecasts.

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
 _MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply
+_MAY_ADD = 0.01  # to the loss, a network that reads no state, to be one of those that are averaged
+_TEAM = 3  # networks, of which it may be one
 _CHUNK = 1024  # series forecast at once
 _CHUNK_OF_PATHS = 64
 _BUILDING = Lock()  # torch draws first weights from the one global generator of the process
@@ -101,16 +103,17 @@ class RecurrentFitted(Fitted):
             for name, value in network.state_dict().items()
         }
         plans = [asdict(network.plan) for network in self.networks]
-        return State(arrays, {"plans": plans, "shape": asdict(self.networks[0].shape)})
+        return State(arrays, {"plans": plans, "shapes": [asdict(network.shape) for network in self.networks]})
 
     @classmethod
     def from_state(cls, state: State, **common: Any) -> Self:
         wanted = common["recipe"].device
         # A network that was trained on a GPU is served where there is none.
         device = torch.device("cpu") if wanted not in ("auto", *devices()) else device_of(wanted)
-        shape, networks = Shape(**state.values["shape"]), []
-        for i, values in enumerate(state.values["plans"]):
-            network = build(Plan.from_values(values), shape, common["history"], seed=0)
+        plans, networks = state.values["plans"], []
+        shapes = state.values.get("shapes") or [state.values["shape"]] * len(plans)  # one for all in older models
+        for i, (values, shape) in enumerate(zip(plans, shapes, strict=True)):
+            network = build(Plan.from_values(values), Shape(**shape), common["history"], seed=0)
             own = {k.removeprefix(f"{i}."): a for k, a in state.arrays.items() if k.startswith(f"{i}.")}
             try:
                 network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in own.items()})
@@ -199,6 +202,18 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
+class _Kind(NamedTuple):
+    """What the networks of one fit may differ in: the scale, and whether they read the recurrent state."""
+
+    log: bool
+    memory: bool
+
+
+def _about_as_good(one: Best, other: Best, share: float) -> bool:
+    """Whether the first one's loss is at most a share higher; below zero it is a likelihood's."""
+    return one.loss <= other.loss + share * abs(other.loss)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecurrentForecaster(Forecaster):
     """See the model files; `cell` is what they differ in."""
@@ -255,10 +270,6 @@ class RecurrentForecaster(Forecaster):
         alone = self if self.scaling == "ensemble" else replace(self, seeds=1)  # there they take turns in something
         return replace(alone, training=replace(self.training, refit=False))
 
-    @property
-    def _shape(self) -> Shape:
-        return Shape(self.cell, self.hidden, self.layers, self.memory)
-
     def _fit(self, train: Panel, horizon: int) -> RecurrentFitted:
         return self.fitted_from(train, horizon, ())
 
@@ -287,33 +298,44 @@ class RecurrentForecaster(Forecaster):
             yield network.eval()
 
     def _trained(self, train: Panel, plan: Plan) -> Iterator[Network]:
-        """One network a seed; the first of each scaling finds out for how many steps the others are trained."""
+        """One network a seed; the first of each kind finds out for how many steps the others are trained."""
         plan = replace(plan, head=self.head, decoder=self.decoder)
-        logs = [self.scaling == "log" or (self.scaling == "ensemble" and i % 2 == 1) for i in range(self.seeds)]
-        steps: dict[bool, int] = {}
-        if self.scaling == "auto" and _may_multiply(train):
-            log, steps = self._tried(train, plan)
-            logs = [log] * self.seeds
-        for log in dict.fromkeys(logs):
+        kinds, tried = self._kinds(train, plan)
+        steps = {kind: best.steps for kind, best in tried.items()}
+        for log in dict.fromkeys(kind.log for kind in kinds):
             own = replace(plan, log=log)
             inputs = lay_out(train, own, plan.horizon)
-            for i in (i for i, other in enumerate(logs) if other == log):
-                network = self._fresh(own, train, i)
-                steps[log] = _train(network, inputs, self.training, self.seed + i, steps.get(log)).steps
+            for i, kind in ((i, kind) for i, kind in enumerate(kinds) if kind.log == log):
+                network = self._fresh(own, train, i, kind)
+                steps[kind] = _train(network, inputs, self.training, self.seed + i, steps.get(kind)).steps
                 yield network
 
-    def _tried(self, train: Panel, plan: Plan) -> tuple[bool, dict[bool, int]]:
-        """Whether the newest windows are forecast about as well on a log scale, and when either scale was best."""
-        options, found = replace(self.training, refit=False), {}
-        for log in (True, False):
-            own = replace(plan, log=log)
-            found[log] = _train(self._fresh(own, train, 0), lay_out(train, own, plan.horizon), options, self.seed)
-        best = found[False].loss  # below zero where it is a likelihood
-        return found[True].loss <= best + _MAY_LOSE * abs(best), {log: best.steps for log, best in found.items()}
+    def _kinds(self, train: Panel, plan: Plan) -> tuple[list[_Kind], dict[_Kind, Best]]:
+        """What each network is, and how those did that were tried on the newest windows to find out."""
+        turns = self.scaling == "ensemble"
+        kinds = [_Kind(self.scaling == "log" or (turns and i % 2 == 1), self.memory) for i in range(self.seeds)]
+        tried: dict[_Kind, Best] = {}
+        if self.scaling == "auto" and _may_multiply(train):
+            log, linear = (_Kind(log, self.memory) for log in (True, False))
+            tried = {kind: self._tried(kind, train, plan) for kind in (log, linear)}
+            kinds = [log if _about_as_good(tried[log], tried[linear], _MAY_LOSE) else linear] * self.seeds
+        if len(train.known) and self.memory and self.seeds >= _TEAM and not turns:
+            whole, without = kinds[0], kinds[0]._replace(memory=False)
+            tried |= {kind: self._tried(kind, train, plan) for kind in (whole, without) if kind not in tried}
+            if np.isfinite(tried[whole].loss) and _about_as_good(tried[without], tried[whole], _MAY_ADD):
+                kinds[_TEAM - 1 :: _TEAM] = [without] * (self.seeds // _TEAM)
+        return kinds, tried
 
-    def _fresh(self, plan: Plan, train: Panel, i: int) -> Network:
+    def _tried(self, kind: _Kind, train: Panel, plan: Plan) -> Best:
+        """How the first network would do on the newest windows, held back."""
+        own = replace(plan, log=kind.log)
+        options = replace(self.training, refit=False)
+        return _train(self._fresh(own, train, 0, kind), lay_out(train, own, plan.horizon), options, self.seed)
+
+    def _fresh(self, plan: Plan, train: Panel, i: int, kind: _Kind) -> Network:
         """The i-th network before it is trained."""
-        return build(plan, self._shape, train, self.seed + i).to(device_of(self.device))
+        shape = Shape(self.cell, self.hidden, self.layers, kind.memory)
+        return build(plan, shape, train, self.seed + i).to(device_of(self.device))
 
     @classmethod
     @abstractmethod

@@ -53,7 +53,7 @@ class _Layers:
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         self.weight = torch.stack([layer.weight.mT for layer in layers])  # [K, F, D]
-        biases = [layer.bias for layer in layers if layer.bias is not None]
+        biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
         self.bias = torch.stack(biases)[:, None] if biases else None  # [K, 1, D]
 
     def __call__(self, values: Tensor) -> Tensor:

@@ -114,6 +114,9 @@ class Head:
 class Network(nn.Module, Head):
     """One network for every series; `cell` is all that tells GRU and LSTM apart."""
 
+    from_step: nn.Linear
+    deepen: nn.Linear
+    out: nn.Linear
     averages: Tensor  # [L, A] weights of the periods in each of the means that bases are
     bases: Tensor  # [H * M] the mean that each step and base takes
 

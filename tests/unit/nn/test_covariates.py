@@ -24,8 +24,8 @@ QUICK = Training(steps=30, batch=32, checks=2, refit=False)
 LONGER = Training(steps=100, batch=32, lr=1e-2, validation=0, dropout=0.0)
 
 
-def small(model=GRU, training=LONGER):
-    return model(hidden=16, lookback=28, seeds=1, training=training)
+def small(model=GRU, training=LONGER, **options):
+    return model(**{"hidden": 16, "lookback": 28, "seeds": 1, "training": training, **options})
 
 
 def promotions(kind="number", days=120, series=6):
@@ -148,6 +148,52 @@ def test_the_logarithm_is_left_where_it_is_clearly_worse(monkeypatch, linear, lo
     monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, log if network.plan.log else linear))
     train, _, _ = split(promotions(), known=("promo",))
     assert small(training=QUICK).fit(train, horizon=H).networks[0].plan.log is takes
+
+
+@pytest.mark.parametrize(
+    ("recipe", "without", "reads"),
+    [
+        ({"seeds": 3}, 0.504, [True, True, False]),
+        ({"seeds": 7}, 0.504, [True, True, False, True, True, False, True]),
+        ({"seeds": 3}, 0.506, [True, True, True]),
+        ({"seeds": 3, "scaling": "linear"}, 0.49, [True, True, False]),
+        ({"seeds": 3, "scaling": "ensemble"}, 0.49, [True, True, True]),
+        ({"seeds": 2}, 0.49, [True, True]),
+        ({"seeds": 3, "memory": False}, 0.49, [False, False, False]),
+    ],
+)
+def test_one_of_three_networks_reads_no_state_unless_that_is_clearly_worse(monkeypatch, recipe, without, reads):
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, 0.5 if network.shape.memory else without))
+    train, _, _ = split(promotions(), known=("promo",))
+    fitted = small(training=QUICK, **recipe).fit(train, horizon=H)
+    assert sorted(network.shape.memory for network in fitted.networks) == sorted(reads)
+    if recipe.get("scaling") != "ensemble":
+        assert [network.shape.memory for network in fitted.networks] == reads
+
+
+def test_all_networks_read_the_state_where_no_covariates_are_known_or_nothing_was_held_back(monkeypatch):
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, 0.5))
+    train, _, _ = split(promotions(), known=())
+    assert all(network.shape.memory for network in small(seeds=3, training=QUICK).fit(train, horizon=H).networks)
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1))
+    train, _, _ = split(promotions(), known=("promo",))
+    assert all(network.shape.memory for network in small(seeds=3, training=QUICK).fit(train, horizon=H).networks)
+
+
+def test_networks_of_both_kinds_survive_the_disk_and_compiling(monkeypatch, tmp_path):
+    monkeypatch.setattr(forecaster, "_MAY_ADD", 1e9)
+    train, future, _ = split(promotions(), known=("promo",))
+    fitted = small(seeds=3, training=QUICK).fit(train, horizon=H)
+    assert [network.shape.memory for network in fitted.networks] == [True, True, False]
+    fitted.save(tmp_path / "m")
+    forecast = fitted.predict(H, future=future, levels=(0.1, 0.9))
+    loaded = restore(tmp_path / "m")
+    np.testing.assert_array_equal(loaded.predict(H, future=future).mean, forecast.mean)
+    compiled = loaded.compile("eager", levels=(0.1, 0.9)).predict(future=future)
+    np.testing.assert_allclose(compiled.mean, forecast.mean, rtol=1e-4)
+    np.testing.assert_allclose(compiled.quantiles, forecast.quantiles, rtol=1e-4)
+    again = fitted.refit(train, horizon=H)
+    assert [network.shape.memory for network in again.networks] == [True, True, False]
 
 
 def test_a_past_covariate_of_the_newest_periods_is_read():

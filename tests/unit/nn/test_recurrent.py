@@ -193,8 +193,8 @@ def test_a_control_without_memory_survives_the_disk_and_compiling(panel, tmp_pat
 
 def test_a_model_saved_before_an_option_was_there_still_loads(fitted):
     state = fitted.state()
-    shape = {name: state.values["shape"][name] for name in ("cell", "hidden", "layers")}
-    older = State(state.arrays, {**state.values, "shape": shape})
+    shape = {name: state.values["shapes"][0][name] for name in ("cell", "hidden", "layers")}
+    older = State(state.arrays, {"plans": state.values["plans"], "shape": shape})
     loaded = type(fitted).from_state(older, recipe=fitted.recipe, history=fitted.history)
     np.testing.assert_array_equal(loaded.predict(7).mean, fitted.predict(7).mean)
 
