@@ -173,7 +173,7 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
             unexplained = _attempted(lambda: explaining.explain(found, panel, entries, measuring.importance), folder)
         if tracking.track:  # sent while the rest is made
             tags = about(panel, plan, data, making.seed)
-            record = partial(_record, found, entries, tracking.track, tags)
+            record = partial(_record, found, entries, tracking.track, tags, keeping.resume)
             unrecorded = _attempted(lambda: box.put(folder, record()), folder)
         report.show(found, showing)
         if showing.html is not None or tracking.track:
@@ -270,20 +270,22 @@ def _raise_first(failed: list[ForecastkitError], folder: Path, again: str) -> No
         raise failed[0]
 
 
-def _record(found: Report, entries: dict[str, Forecaster], name: str, tags: dict[str, Any]) -> Record:
-    """What is sent of a backtest: a run a model."""
+def _record(found: Report, entries: dict[str, Forecaster], name: str, tags: dict[str, Any], resumed: bool) -> Record:
+    """What is sent of a backtest: a run a model. One that is gone on with takes the place of what was sent of it."""
     from forecastkit.tracking.records import Entry, Record, params_of
 
     runs = tuple(Entry(label, params_of(recipe)) for label, recipe in entries.items())
-    return Record(name, "backtest", runs, tags, ("backtest.json",), conformal=found.conformal)
+    record = Record(name, "backtest", runs, tags, ("backtest.json",), conformal=found.conformal)
+    earlier = Record.there(found.folder) if resumed else None
+    return record if earlier is None or earlier.experiment != name else replace(record, id=earlier.id)
 
 
 def _write_page(found: Report, showing: report.Showing, box: Outbox) -> None:
-    """The page where it was asked for, and among what is recorded."""
-    page = found.to_html(showing.html)
-    if showing.html is not None:
-        console.say(f"the report is in {showing.html}")
+    """The page among what is recorded, and where it was asked for."""
+    page = found.to_html()
     box.add("report.html", page.encode())
+    if showing.html is not None:
+        report.save_page(page, showing.html)
 
 
 def _scratch(panel: Panel, entries: dict[str, Forecaster], plan: Plan, levels: tuple[float, ...]) -> Path:

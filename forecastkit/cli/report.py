@@ -137,8 +137,14 @@ def check_page(showing: Showing) -> None:
 def write_page(report: Report, showing: Showing) -> None:
     """The whole report as one page, where it was asked for."""
     if showing.html is not None:
-        report.to_html(showing.html)
-        console.say(f"the report is in {showing.html}")
+        save_page(report.to_html(), showing.html)
+
+
+def save_page(page: str, file: str) -> None:
+    from forecastkit.data.io import write_atomic
+
+    write_atomic(Path(file), lambda out: out.write(page.encode()))
+    console.say(f"the report is in {file}")
 
 
 def _show(report: Report) -> None:

@@ -8,13 +8,13 @@ import logging
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from forecastkit.tracking.records import Record, Sent
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 tracking_option = click.option(
     "--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI", show_envvar=True,
@@ -80,7 +82,7 @@ class Outbox:
         self._record, self._folder = record, folder
         assert self._pool is not None  # nothing is put where nothing is tracked
         try:
-            self._sending = self._pool.submit(_sent, folder, self._tracking.tracking)
+            self._sending = self._pool.submit(_sent, folder, record, self._tracking.tracking)
         except BrokenProcessPool as error:  # it was killed while models ran, for memory as a rule
             self._sending = Future()
             self._sending.set_exception(error)
@@ -97,36 +99,47 @@ class Outbox:
 
     def delivered(self) -> bool:
         """Wait until everything is sent; False when the server is lost, which is said and costs nothing."""
-        if self._sending is None:
-            return True
-        try:
-            sent = self._sending.result()
-            self._send_late(sent.run)
-        except KeyboardInterrupt:
-            self._say_later("interrupted while they were sent")
-            raise
-        except BrokenProcessPool:
-            self._say_later("the process that sends them has ended")
-            return False
-        except Exception as error:  # whatever happens beside the results costs no results
-            logger.info("sending failed", exc_info=error)
-            self._say_later(str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
+        done = self._sending is None or self._delivered(self._sending)
+        self._sending = None
+        return done
+
+    def _delivered(self, sending: Future[Sent]) -> bool:
+        sent = self._outcome(sending.result, "not recorded")
+        if sent is None:
             return False
         console.say(f"recorded as run {sent.run} in {self._record.experiment!r}")
         if sent.version is not None and self._record.challenger is not None:
             console.say(f"version {sent.version} of {self._record.challenger.name!r} is challenger")
-        return True
+        if not self._late:
+            return True
+        return self._outcome(lambda: self._send_late(sent.run), "recorded without its page") is not None
 
-    def _send_late(self, run: str) -> None:
-        if self._late:
-            assert self._pool is not None  # something was put
-            self._pool.submit(_added, self._folder, self._late, run, self._tracking.tracking).result()
+    def _send_late(self, run: str) -> int:
+        assert self._pool is not None  # something was put
+        uri = self._tracking.tracking
+        return self._pool.submit(_added, self._folder, self._late, run, uri).result()
 
-    def _say_later(self, why: str) -> None:
-        """Why nothing is recorded yet, where the results are, and the line that sends them."""
+    def _outcome(self, wait: Callable[[], T], what: str) -> T | None:
+        """What was sent, or None where that failed, which is said: nothing beside the results costs results."""
+        try:
+            return wait()
+        except BrokenProcessPool:
+            self._say_later(what, "the process that sends them has ended")
+        except Exception as error:
+            logger.info("sending failed", exc_info=error)
+            self._say_later(what, str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
+        return None
+
+    def left(self) -> None:
+        """Say where what was put is, where the command ends before it is sent."""
+        if self._sending is not None:
+            self._say_later("not recorded", "interrupted before all was sent")
+
+    def _say_later(self, what: str, why: str) -> None:
+        """Why not everything is recorded yet, where the results are, and the line that sends them."""
         uri, folder = self._tracking.tracking, self._folder
         later = shlex.join(["forecastkit", "registry", "push", str(folder), *(["--tracking", uri] if uri else [])])
-        console.say(f"not recorded: {why}\nresults are in {folder}; later: {later}")
+        console.say(f"{what}: {why}\nresults are in {folder}; later: {later}")
 
 
 @contextmanager
@@ -143,7 +156,12 @@ def outbox(tracking: Tracking) -> Iterator[Outbox]:
     with execution.beside() as pool:
         with suppress(BrokenProcessPool):  # said when there is something to send
             pool.submit(_opened, tracking.tracking, logging.getLogger().level)
-        yield Outbox(tracking, pool)
+        box = Outbox(tracking, pool)
+        try:
+            yield box
+        except BaseException:
+            box.left()
+            raise
 
 
 def _opened(uri: str | None, level: int) -> None:
@@ -155,16 +173,17 @@ def _opened(uri: str | None, level: int) -> None:
     sending.ready(place)
 
 
-def _sent(folder: Path, uri: str | None) -> Sent:
+def _sent(folder: Path, record: Record, uri: str | None) -> Sent:
     from forecastkit.tracking import sending
 
-    return sending.send(folder, place_at(uri))
+    return sending.send(folder, place_at(uri), record)
 
 
-def _added(folder: Path, names: list[str], run: str, uri: str | None) -> None:
+def _added(folder: Path, names: list[str], run: str, uri: str | None) -> int:
     from forecastkit.tracking import sending
 
     sending.add(folder, names, run, place_at(uri))
+    return len(names)
 
 
 def about(panel: Panel, plan: Plan, data: str, seed: int) -> dict[str, Any]:

@@ -198,6 +198,12 @@ def _record(
         except ForecastkitError as error:  # of the last fit: what was found is recorded all the same
             failed = error
     box.put(folder, Record(name, "tune", runs, tags, (), challenger))
+    for k, tuned in enumerate(found.values()):
+        page = "report.html" if len(found) == 1 else f"report-{k}-{tuned.recipe.name}.html"
+        try:
+            box.add(page, tuned.report.to_html().encode())
+        except ForecastkitError as error:
+            failed = failed or error
     if box.delivered():
         shutil.rmtree(folder, ignore_errors=True)
     if failed is not None:
@@ -239,11 +245,10 @@ def _entry(folder: Path, place: str, text: str, tuned: Tuned) -> Entry:
     with store_errors(folder):
         shutil.copytree(tuned.report.folder, folder / place / "report")
     write_atomic(folder / place / "tune.json", lambda out: out.write(json.dumps(summary(tuned), indent=1).encode()))
-    tuned.report.to_html(folder / place / "report.html")
     metrics = {f"search.{name}": score for name, score in tuned.scores.items()}
     metrics |= {"gain": tuned.gain.value, "gain.low": tuned.gain.low, "gain.high": tuned.gain.high}
     trials = {"trial": [float(row["score"]) for row in tuned.trials]}
-    files = (f"{place}/tune.json", f"{place}/report.html")
+    files = (f"{place}/tune.json",)
     return Entry("tuned", params_of(tuned.recipe), f"{place}/report", text, metrics, trials, files)
 
 

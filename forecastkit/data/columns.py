@@ -5,7 +5,6 @@ Each function reads one Arrow column of whatever type the table had, or says in 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +20,6 @@ from forecastkit.data.calendar import DAY, Frequency
 from forecastkit.data.panel import Floats, Ints
 from forecastkit.errors import ConfigError, DataError, counted
 
-logger = logging.getLogger(__name__)
-
-_MANY = 10  # different texts, of which one may be no number
 _COMMA = re.compile(r"-?\d+(?:,\d+)?")
 _ZONE = r"(?<=\d)\s?(?:[Zz]|(?<=:\d\d)[+-]\d\d(?::?\d\d)?|[+-]\d\d:?\d\d)$"  # Z, +02:00, +0200; +02 after minutes
 _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
@@ -233,6 +229,8 @@ def numbers(column: pa.ChunkedArray, name: str) -> Floats:
         return np.full(len(column), np.nan)
     if _is_text(kind):
         column = _numeric_text(column, name)
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise DataError(f"column {name!r} is not in UTF-8: save the file so")
     elif not any(check(kind) for check in _NUMERIC):
         raise DataError(f"column {name!r} is {kind}, numbers are needed")
     column = column if pa.types.is_float64(kind) else column.cast(pa.float64(), safe=False)
@@ -262,18 +260,7 @@ def coded(column: pa.ChunkedArray, name: str) -> tuple[Floats, tuple[str, ...] |
     if texts and all(_COMMA.fullmatch(text) for text in texts) and any("," in text for text in texts):
         shown = next(text for text in texts if "," in text)
         raise DataError(f"covariate {name!r} has commas in its numbers, such as {shown!r}: write decimal points")
-    _say_nearly_numbers(name, texts)
     order = np.argsort(np.array(texts, object))
     rank = np.full(len(texts) + 1, np.nan)  # the last stands for -1, an empty cell
     rank[order] = np.arange(len(texts))
     return rank[codes], tuple(texts[i] for i in order)
-
-
-def _say_nearly_numbers(name: str, texts: list[str]) -> None:
-    """One text among prices makes all of them categories, which is hardly meant."""
-    if len(texts) < _MANY:
-        return
-    odd = pd.to_numeric(pd.Series(texts), errors="coerce").isna()
-    if 0 < odd.sum() <= len(texts) / _MANY:
-        said = "column %r is read as text, as %r is no number; %s of %s different values are: leave such cells empty"
-        logger.warning(said, name, texts[int(np.argmax(odd))], f"{len(texts) - odd.sum():,}", f"{len(texts):,}")

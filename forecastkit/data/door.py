@@ -7,6 +7,7 @@ series is regular, sorted and numeric.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ _MOST_BLOWN = 50  # grid cells for each row of the table
 _MOST_SLOTS = 8  # slots for each row, up to which laying out is quicker than sorting
 _NOTHING = Covariates()
 _MOST_YEARS = 20  # a hole this long is a mistyped date
+_MOST_TEXTS = 30  # categories of a column that changes with time
+_DIGIT = re.compile(r"\d")
 
 
 def from_frame(frame: Any, columns: Columns, freq: str | None = None) -> Panel:
@@ -168,8 +171,8 @@ def _on_grid(table: pa.Table, columns: Columns, rows: Rows, frequency: Frequency
         offsets=offsets,
         starts=starts,
         calendar=frequency,
-        known=grid.covariates(columns.known),
-        past=grid.covariates(columns.past),
+        known=grid.changing(columns.known),
+        past=grid.changing(columns.past),
         static=_static(grid, columns.static, offsets, rows.ids),
         available=grid.flags(columns.available),
     )
@@ -333,6 +336,18 @@ class _Grid:
                 categories[name] = texts
         return Covariates(names, np.stack(columns, axis=-1), categories)
 
+    def changing(self, names: tuple[str, ...]) -> Covariates:
+        """Columns that differ from period to period; of many texts with digits it is said what they cost."""
+        block = self.covariates(names)
+        for name, texts in block.categories.items():
+            if len(texts) > _MOST_TEXTS and 2 * sum(bool(_DIGIT.search(text)) for text in texts) > len(texts):
+                odd = [text for text in texts if not _plainly(text)]
+                why = (
+                    f"as not all are numbers: {odd[0]!r}, for instance" if odd else "though all are numbers: convert it"
+                )
+                logger.warning("column %r is read as text, %s categories of it, %s", name, f"{len(texts):,}", why)
+        return block
+
     def flags(self, name: str | None) -> NDArray[np.bool_] | None:
         """True where the column is 1 or empty; a period without a row was not on offer."""
         if name is None:
@@ -342,6 +357,15 @@ class _Grid:
         if (other := column[(column != 0) & (column != 1)]).size:
             raise DataError(f"column {name!r} says whether an item could be sold, 0 or 1; it holds {other[0]:g}")
         return self.lay(column) == 1.0
+
+
+def _plainly(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _static(grid: _Grid, names: tuple[str, ...], offsets: Ints, ids: tuple[str, ...]) -> Covariates:

@@ -36,7 +36,7 @@ def lay_out(history: Panel, horizon: int, future: Any, columns: Columns | None =
     inside = (owner >= 0) & (step >= 0) & (step < horizon)
     _once(history, horizon, owner[inside], step[inside])
     values[owner[inside], step[inside]] = block[row[inside]]
-    _say_far(known, values)
+    _say_far(history, values)
     return values
 
 
@@ -119,17 +119,22 @@ def _say_strange(name: str, strange: list[str], texts: tuple[str, ...]) -> None:
         logger.warning("column %r of the plan holds what the history doesn't, %s: read as an empty text", name, first)
 
 
-def _say_far(known: Covariates, values: Floats) -> None:
-    """Numbers far from all that the model saw are forecast from all the same, and most often are in another unit."""
+def _say_far(history: Panel, values: Floats) -> None:
+    """Numbers far from all that a series had are forecast from all the same, and most often are in another unit."""
+    known = history.known
     for k, name in enumerate(known.names):
-        seen, planned = (array[..., k][np.isfinite(array[..., k])] for array in (known.values, values))
-        if name in known.categories or not len(seen) or not len(planned):
+        if name in known.categories:
             continue
-        low, high, least, most = (float(x) for x in (seen.min(), seen.max(), planned.min(), planned.max()))
-        farthest = max(abs(low), abs(high))
-        if max(abs(least), abs(most)) > _FAR * farthest > 0 or least < low / _FAR:
-            text = "column %r of the plan goes from %g to %g, in the history from %g to %g: is it in the same unit?"
-            logger.warning(text, name, least, most, low, high)
+        low, high = (way.reduceat(known.values[:, k], history.offsets[:-1]) for way in (np.fmin, np.fmax))  # [N]
+        least, most = (way.reduce(values[..., k], axis=1) for way in (np.fmin, np.fmax))  # [N]
+        largest = np.maximum(np.abs(low), np.abs(high))
+        far = (largest > 0) & (np.maximum(np.abs(least), np.abs(most)) > _FAR * largest)
+        far |= (low > 0) & (most < low / _FAR)  # all of it, as one clearance price is one
+        if far.any():
+            at = int(np.argmax(far))
+            text = "column %r of the plan: series %r%s goes from %g to %g, in its history from %g to %g: the same unit?"
+            whose = (history.ids[at], such(int(far.sum())))
+            logger.warning(text, name, *whose, least[at], most[at], low[at], high[at])
 
 
 def marked(values: Floats, known: Covariates) -> Floats:

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -56,6 +56,8 @@ def read_table(source: str | Path, columns: Columns | None = None) -> pa.Table:
         if str(source) == "-":
             return _from_bytes(sys.stdin.buffer.read(), columns)
         path = Path(source)
+        with path.open("rb") as file:
+            _check_kind(str(source), file.read(4))
         if path.suffix.lower() in _PARQUET:
             return _parquet(path, columns)
         with pa.input_stream(str(path), compression="detect") as stream:
@@ -87,25 +89,23 @@ def _readable(source: str | Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is not in UTF-8 ({error}): save it so") from error
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{where} {_unreadable(source, error)}") from error
+        said = str(error).splitlines()[0]
+        reason = "is not in UTF-8: save it so" if "UTF8" in said else f"can't be read as CSV or Parquet: {said}"
+        raise DataError(f"{where} {reason}") from error
     except OSError as error:
-        reason = "it is a folder, name a file in it" if Path(source).is_dir() else error.strerror or error
+        reason = "it is a folder, name a file in it" if Path(source).is_dir() else str(error.strerror or error)
         raise DataError(f"{where} can't be read: {reason}") from error
 
 
-def _unreadable(source: str | Path, error: Exception) -> str:
-    """Why a file is neither CSV nor Parquet, by its first bytes where they tell."""
-    with suppress(OSError), open(source, "rb") as file:
-        head = file.read(4)
-        for mark, what in _OTHERS.items():
-            if head.startswith(mark):
-                return what
-    if "UTF8" in str(error):
-        return "is not in UTF-8: save it so"
-    return f"can't be read as CSV or Parquet: {str(error).splitlines()[0]}"
+def _check_kind(where: str, head: bytes) -> None:
+    """Refuse what the first bytes of a file say is of another kind, which Arrow would try to make sense of."""
+    for mark, what in _OTHERS.items():
+        if head.startswith(mark):
+            raise DataError(f"{where} {what}")
 
 
 def _from_bytes(content: bytes, columns: Columns | None) -> pa.Table:
+    _check_kind("standard input", content[:4])
     buffer = io.BytesIO(content)
     return _parquet(buffer, columns) if content[:4] == _MAGIC else _csv(buffer, columns)
 

@@ -219,9 +219,9 @@ class Charts:
         out = io.StringIO()
         with mpl.rc_context(_STYLE):
             engine = figure.get_layout_engine()
-            assert engine is not None  # all figures have one, which savefig would run by drawing everything twice
+            assert engine is not None  # `_canvas` gives one, which savefig would run by drawing everything twice
             engine.execute(figure)
-            figure.set_layout_engine("none")
+            figure.set_layout_engine(None)
             figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         svg = out.getvalue()
         svg = svg[svg.index("<svg") :]

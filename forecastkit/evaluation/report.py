@@ -134,9 +134,9 @@ class Report:
 
     @cached_property
     def _parts(self) -> list[Part]:
-        """What the parts of the scored windows say about themselves."""
+        """What all parts say about themselves; those for calibration are of windows below 0."""
         parts = (part for model in self.models for part in records.parts(self.folder, model))
-        return [replace(part, window=part.window - self._first) for part in parts if part.window >= self._first]
+        return [replace(part, window=part.window - self._first) for part in parts]
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -169,7 +169,8 @@ class Report:
     @property
     def timings(self) -> pd.DataFrame:
         """Cost of each model in each window: fit_s, predict_s, cpu_s (summed over processes), peak_mb (largest),
-        size_mb of what was learned, p95_ms of a call for one series where that was measured."""
+        size_mb of what was learned, p95_ms of a call for one series where that was measured. Windows for calibration
+        are counted too, from -1 down: what was fitted there the scored ones go on from."""
         import pandas as pd
 
         rows = [{"model": part.model, "window": part.window, **vars(part.cost)} for part in self._parts]
@@ -185,6 +186,7 @@ class Report:
         rows = [
             {"model": part.model, "window": part.window, "series": series, "reason": reason}
             for part in self._parts
+            if part.window >= 0
             for series, reason in part.failures.items()
         ]
         return pd.DataFrame(rows, columns=["model", "window", "series", "reason"])
@@ -464,7 +466,7 @@ def _batched(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
-        if sum(map(len, waiting)) >= _BATCH:
+        if len(waiting) * len(table) >= _BATCH:
             yield pa.concat_tables(waiting).unify_dictionaries()
             waiting = []
     if waiting:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -286,6 +286,11 @@ class _Contest:
         """Whether there is time to fit them on everything."""
         return sum(runner.last(len(self.train)) for runner in team) <= self.clock.left()
 
+    def in_time(self, scored: list[_Runner]) -> _Runner:
+        """The best that there is time for, or else the quickest."""
+        afforded = [runner for runner in scored if self.affords([runner])]
+        return afforded[0] if afforded else min(scored, key=lambda runner: runner.last(len(self.train)))
+
 
 def _by_error(runners: list[_Runner]) -> list[_Runner]:
     return sorted(runners, key=lambda runner: runner.error)
@@ -312,10 +317,10 @@ class _Team:
     error: float
 
     @classmethod
-    def of(cls, scored: list[_Runner], together: Floats, members: list[int]) -> Self:
-        errors = together[members]  # [K, E]
+    def of(cls, scored: list[_Runner], together: Floats, members: Sequence[int]) -> Self:
+        errors = together[list(members)]  # [K, E]
         heard = np.flatnonzero(past.stacked(errors) >= of.LEAST)
-        return cls([scored[members[k]] for k in heard], past.stacked(errors[heard]), _crossed(errors))
+        return cls([scored[k] for k in np.array(members)[heard]], past.stacked(errors[heard]), _crossed(errors))
 
     @classmethod
     def alone(cls, runner: _Runner) -> Self:
@@ -341,8 +346,7 @@ def _chosen(scored: list[_Runner], contest: _Contest) -> tuple[_Team, str]:
 def _together_or_alone(scored: list[_Runner], together: Floats, contest: _Contest) -> tuple[_Team, str]:
     """The ensemble where it is worth it, or the best part of it that there is time for; [K, E]."""
     best, singly = scored[0], np.abs(together).mean(axis=1)
-    teams = [_Team.of(scored, together, members) for members in _subsets(len(scored))]
-    whole, least = teams[0], _WORTH * singly.min()
+    whole, least = _Team.of(scored, together, range(len(scored))), _WORTH * singly.min()
     said = f"mean absolute error {singly[0]:.4f} spreads, the ensemble of {len(scored)} {whole.error:.4f}"
     if whole.error >= least:
         return _Team.alone(best), f"{best.text}: {said}"
@@ -351,17 +355,17 @@ def _together_or_alone(scored: list[_Runner], together: Floats, contest: _Contes
     if contest.affords(whole.runners):
         return whole, f"{whole}: {said}, {best.text} alone"
     said += ", which there was no time to fit"
-    smaller = [team for team in teams if len(team.runners) > 1 and team.error < least and contest.affords(team.runners)]
-    if not smaller:
-        return _Team.alone(best), f"{best.text}: {said}"
-    team = min(smaller, key=lambda team: team.error)
+    parts = (combinations(range(len(whole.runners)), size) for size in range(2, len(whole.runners)))
+    known = np.stack([together[scored.index(runner)] for runner in whole.runners])
+    smaller = [
+        _Team.of(whole.runners, known, members)
+        for members in chain.from_iterable(parts)
+        if contest.affords([whole.runners[k] for k in members])
+    ]
+    team = min(smaller, key=lambda team: team.error, default=None)
+    if team is None or team.error >= least or len(team.runners) < 2:
+        return _Team.alone(contest.in_time(scored)), f"{contest.in_time(scored).text}: {said}"
     return team, f"{team}: {said}, that of these {team.error:.4f}, {best.text} alone"
-
-
-def _subsets(count: int) -> Iterator[list[int]]:
-    """Two and more of so many, all of them first."""
-    for size in range(count, 1, -1):
-        yield from map(list, combinations(range(count), size))
 
 
 def _crossed(errors: Floats) -> float:

@@ -83,8 +83,8 @@ def _tidy(graph: Any) -> None:
 
 
 def _one_is_left(shape: Any) -> bool:
-    """Whether all sizes but one are numbers: the batch is in the one that is left."""
-    return bool(shape and sum(not isinstance(size, int) for size in shape) == 1)
+    """Whether all sizes but one are numbers: the batch is in the one that is left. A zero would mean another thing."""
+    return bool(shape and 0 not in shape and sum(not isinstance(size, int) for size in shape) == 1)
 
 
 def _only_what_is_read(model: Any) -> None:

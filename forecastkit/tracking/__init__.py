@@ -12,9 +12,10 @@ import sys
 
 from forecastkit.errors import MissingExtraError
 
-# Looked for and not imported, which takes seconds that only the process which sends should spend.
-if sys.modules.get("mlflow", ...) is None or importlib.util.find_spec("mlflow") is None:
-    raise MissingExtraError("tracking", "tracking")
+# Looked for and not imported, which takes seconds that only the process which sends should spend. A run has its page.
+for _name in ("mlflow", "matplotlib", "jinja2"):
+    if sys.modules.get(_name, ...) is None or importlib.util.find_spec(_name) is None:
+        raise MissingExtraError("tracking", "tracking")
 
 # What MLflow should be told by the environment, unless a person says otherwise.
 SETTINGS = {

@@ -69,6 +69,11 @@ class Record:
         write_atomic(folder / _FILE, lambda out: out.write(content))
 
     @classmethod
+    def there(cls, folder: Path) -> Record | None:
+        """The record in `folder`, if there is one."""
+        return cls.read(folder) if (folder / _FILE).is_file() else None
+
+    @classmethod
     def read(cls, folder: Path) -> Record:
         """Raises `StoreError` where there is none or it is damaged."""
         if not (folder / _FILE).is_file():

@@ -50,9 +50,9 @@ def ready(place: Place) -> None:
         _ = place.client
 
 
-def send(folder: Path, place: Place) -> Sent:
-    """Send the record in `folder`. Raises `StoreError`; what is on disk stays, to be sent again."""
-    record = Record.read(folder)
+def send(folder: Path, place: Place, record: Record | None = None) -> Sent:
+    """Send the record in `folder`, or what it was. Raises `StoreError`; what is on disk stays, to be sent again."""
+    record = record or Record.read(folder)
     with answering(place.uri):
         experiment = place.experiment(record.experiment)
         _forget(place, experiment, record)

@@ -133,6 +133,25 @@ def test_a_page_that_fails_is_said_after_the_record_is_sent(
     assert done.err.index("recorded as run") < done.err.index("results are in") < done.err.index("the disk is full")
 
 
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (ValueError("no such font"), 70)])
+def test_what_is_not_sent_as_its_page_could_not_be_drawn_is_sent_later_in_place_of_what_was_begun(
+    command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    asked = ("backtest", demand, "-m", "naive", "--horizon", "7", "--track", "shop", "-o", "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("forecastkit.evaluation.report.Report.to_html", broken)
+        done = command(*asked)
+    assert done.code == code
+    assert "results are in run; later: forecastkit registry push run" in done.err
+    assert command(*asked, "--resume").code == 0
+    found = client(home).search_runs([client(home).get_experiment_by_name("shop").experiment_id])
+    assert sorted(run.info.run_name.split()[0] for run in found) == ["backtest", "naive"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
 def test_a_record_that_can_not_be_written_is_said_after_the_results(
     command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +212,7 @@ class Beside(Executor):
         (Beside(BrokenProcessPool("terminated abruptly"), at_once=True), 0, "the process that sends them has ended"),
         (Beside(BrokenProcessPool("terminated abruptly")), 0, "the process that sends them has ended"),
         (Beside(ImportError("no module named 'sqlalchemy'")), 0, "ImportError: no module named 'sqlalchemy'"),
-        (Beside(KeyboardInterrupt()), 130, "interrupted while they were sent"),
+        (Beside(KeyboardInterrupt()), 130, "interrupted before all was sent"),
     ],
 )
 def test_whatever_happens_while_results_are_sent_the_line_that_sends_them_later_is_said(
@@ -229,7 +248,9 @@ def test_a_search_is_recorded_with_its_trials_and_its_gain(command, tuned: Path)
     assert {r.info.run_name.split()[0] for r in found} == {"tune", "window_average"}
     assert {"gain", "gain.low", "gain.high", "search.defaults", "trial", "wape"} <= run.data.metrics.keys()
     assert run.data.params["seasonal"] == "False"
-    assert {"tune.json", "report.html"} <= {file.path for file in client(tuned).list_artifacts(run.info.run_id)}
+    assert "tune.json" in [file.path for file in client(tuned).list_artifacts(run.info.run_id)]
+    (parent,) = [run for run in found if run.info.run_name.startswith("tune")]
+    assert "report.html" in [file.path for file in client(tuned).list_artifacts(parent.info.run_id)]
     assert not Path(".forecastkit/runs").exists() or list(Path(".forecastkit/runs").iterdir()) == []
 
 

@@ -560,10 +560,17 @@ def test_one_text_among_prices_is_said(caplog: pytest.LogCaptureFixture) -> None
     days = pd.date_range("2024-01-01", periods=40)
     frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": 1.0, "price": [f"{k / 10}" for k in range(40)]})
     Panel.from_frame(frame, known="price")
-    assert "price" not in caplog.text
+    assert "column 'price' is read as text, 40 categories of it, though all are numbers: convert it" in caplog.text
+    caplog.clear()
     frame.loc[7, "price"] = "n/a"
     Panel.from_frame(frame, known="price")
-    assert "column 'price' is read as text, as 'n/a' is no number; 39 of 40 different values are" in caplog.text
+    assert "column 'price' is read as text, 40 categories of it, as not all are numbers: 'n/a'" in caplog.text
+    caplog.clear()
+    Panel.from_frame(frame.assign(price=[f"$ {k / 10}" for k in range(40)]), known="price")
+    assert "column 'price' is read as text, 40 categories" in caplog.text
+    caplog.clear()
+    Panel.from_frame(frame.assign(price=[f"name {'abcdefgh'[k % 8] * k}" for k in range(40)]), known="price")
+    assert "price" not in caplog.text
 
 
 def test_text_covariates_are_categories_and_numbers_stay_numbers() -> None:

@@ -117,11 +117,30 @@ def test_a_price_in_another_unit_is_said(caplog: pytest.LogCaptureFixture, plann
     panel = history({"price": [3.99, 2.99] * 24})
     plan = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-05-03", periods=3, freq="h"), "price": planned})
     lay_out(panel, 3, plan)
-    assert f"column 'price' of the plan goes from {planned:g} to {planned:g}, in the history from 2.99" in caplog.text
+    said = (
+        f"column 'price' of the plan: series 'a' goes from {planned:g} to {planned:g}, in its history from 2.99 to 3.99"
+    )
+    assert said in caplog.text
     caplog.clear()
-    lay_out(panel, 3, plan.assign(price=1.49))
+    lay_out(panel, 3, plan.assign(price=[2.99, 0.5, 3.99]))  # one clearance price
     lay_out(history({"price": [0.0, 0.0] * 24}), 3, plan)  # where there was nothing, nothing is far
+    lay_out(history({"price": [-4.0, 21.0] * 24}), 3, plan.assign(price=[-2.0, 8.0, 0.1]))  # degrees
     assert not caplog.text
+
+
+def test_a_price_is_compared_with_those_of_its_own_series(caplog: pytest.LogCaptureFixture) -> None:
+    days = pd.date_range("2024-01-01", periods=20)
+    frame = pd.concat(
+        pd.DataFrame({"unique_id": name, "ds": days, "y": 1.0, "price": price})
+        for name, price in (("bread", 2.0), ("caviar", 900.0))
+    )
+    panel = Panel.from_frame(frame, known="price")
+    ahead = pd.date_range("2024-01-21", periods=2)
+    plan = pd.DataFrame(
+        {"unique_id": ["bread"] * 2 + ["caviar"] * 2, "ds": [*ahead] * 2, "price": [200.0] * 2 + [900.0] * 2}
+    )
+    lay_out(panel, 2, plan)
+    assert "series 'bread' goes from 200 to 200, in its history from 2 to 2" in caplog.text
 
 
 def test_series_that_end_before_the_others_are_named_where_their_plan_is_missing() -> None:

@@ -249,3 +249,16 @@ def test_weights_that_change_in_place_need_no_new_capture(panel, future):
     fitted.networks[0].out.bias.data += 0.3
     assert (captured(arrays)[0] != before).all()
     assert capture.captured == 1
+
+
+@pytest.mark.parametrize("scaling", ["linear", "log", "ensemble"])
+@pytest.mark.parametrize("known", [False, True])
+def test_heads_side_by_side_forecast_the_average_of_the_networks(panel, scaling, known):
+    train = panel if known else panel.bare()
+    fitted = GRU(hidden=12, seeds=3, scaling=scaling, training=QUICK).fit(train, horizon=H)
+    future = np.repeat(predictor._newest_known(train)[:, None], H, axis=1) if known else None
+    expected = fitted.predict(H, levels=LEVELS, future=future)
+    for variant in ("eager", "onnx"):
+        found = fitted.compile(variant, levels=LEVELS, batch=(1, 8)).predict(future=future)
+        np.testing.assert_allclose(found.mean, expected.mean, rtol=2e-5)
+        np.testing.assert_allclose(found.quantiles, expected.quantiles, rtol=2e-5, atol=1e-4)
