@@ -42,7 +42,7 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
     \b
     Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
     """
-    from forecastkit.errors import ConfigError, FitError
+    from forecastkit.errors import ConfigError, FitError, counted
     from forecastkit.store import check_saveable, save
 
     if len(wanted) > 1:
@@ -82,6 +82,10 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
         )
     else:
         console.say(_summary(model, len(panel), len(fitted.failures), seconds))
+        if horizon is None and fitted.trained_horizon is not None:
+            console.say(
+                f"trained for {counted(fitted.trained_horizon, 'period')} ahead, two seasons: --horizon sets it"
+            )
         click.echo(output)
 
 

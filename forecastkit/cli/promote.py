@@ -88,7 +88,9 @@ class Case:
 @click.command("promote", context_settings={"help_option_names": ["--help"]})
 @name_option
 @click.option("--gate", "file", required=True, metavar="FILE.toml", help="What it must reach.")
-@click.option("--data", metavar="DATA", help="Newer demand to judge on; what it was tuned on when left out.")
+@click.option(
+    "--data", metavar="DATA", help="Demand with newer periods to judge on, all history; else what it was tuned on."
+)
 @click.option("--version", "which", default="challenger", show_default=True, help="The version that asks.")
 @click.option("--dry-run", is_flag=True, help="Judge, and change nothing.")
 @options.jobs_option

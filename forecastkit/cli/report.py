@@ -164,6 +164,9 @@ def _show(report: Report) -> None:
     front = [row["model"] for row in board.to_dict("records") if row["front"]]
     if 1 < len(front) < len(board):
         console.say(f"none is both better and quicker than {', '.join(front)}")
+    baseline = report.head["baseline"]
+    if board["skill"].isna().all() and not any(model.partition(":")[0] == baseline for model in report.models):
+        console.say(f"skill is against {baseline}, which is not among the models: add -m {baseline}")
     if board["with_best"].sum() > 1:
         console.say(f"≈: the difference from the best may be chance (95 %, all pairs taken together{_blocks(report)})")
     if report.conformal is not None:

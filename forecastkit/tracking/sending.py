@@ -53,6 +53,8 @@ def ready(place: Place) -> None:
 def send(folder: Path, place: Place, record: Record | None = None) -> Sent:
     """Send the record in `folder`, or what it was. Raises `StoreError`; what is on disk stays, to be sent again."""
     record = record or Record.read(folder)
+    if gone := [file for file in record.files if not (folder / file).is_file()]:
+        raise StoreError(f"{folder / gone[0]} is not there any more: nothing was sent")
     with answering(place.uri):
         experiment = place.experiment(record.experiment)
         _forget(place, experiment, record)

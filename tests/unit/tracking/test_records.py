@@ -110,6 +110,15 @@ def test_sending_again_replaces_what_was_sent(place: Place, folder: Path) -> Non
     assert len(runs_of(place)) == 3
 
 
+def test_a_file_that_is_gone_is_said_before_what_was_sent_is_replaced(place: Place, folder: Path) -> None:
+    sent = sending.send(folder, place)
+    record = replace(Record.read(folder), files=("backtest.json", "report.html"))
+    with pytest.raises(StoreError, match=r"report\.html is not there any more: nothing was sent"):
+        sending.send(folder, place, record)
+    assert place.client.get_run(sent.run).info.status == "FINISHED"
+    assert sent.run in {run.info.run_id for run in runs_of(place)}
+
+
 def test_a_lost_server_is_an_error_that_leaves_the_results(
     place: Place, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
