@@ -1,6 +1,6 @@
 """What --track adds to a backtest: the same command with and without it, in turn.
 
-python benchmarks/tracking.py [--repeats 3] [--sample 40] [--tracking URI]
+python benchmarks/tracking.py [--repeats 3] [--sample 100] [--tracking URI]
 
 Four windows and five models on medicines (pbs). The first run makes the store and is told apart. CPU seconds are those
 of all processes of a command. On a busy machine the models' own seconds differ more from run to run than tracking adds,
@@ -85,14 +85,15 @@ def reading(plain: list[Spent], tracked: list[Spent]) -> list[str]:
         f"tracking adds {beside:+.1f} s beside the models (in turn {each['beside_s']}), "
         f"{'within' if beside <= bound else 'above'} the {bound:.1f} s that are 3 % of {length:.0f} s and one second",
         f"the whole commands differ by {each['wall_s']} s of wall-clock and {each['cpu_s']} s of CPU",
-        "a process of its own imports MLflow and opens the store while the models run, for which it needs a core",
+        "a process of its own imports MLflow and opens the store while the models run, for which it needs a core; "
+        "the page of charts is drawn while it sends",
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--sample", type=int, default=40)
+    parser.add_argument("--sample", type=int, default=100)
     parser.add_argument("--tracking", metavar="URI")
     options = parser.parse_args()
     unnamed(URI=options.tracking)
