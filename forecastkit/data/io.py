@@ -57,7 +57,7 @@ def read_table(source: str | Path, columns: Columns | None = None) -> pa.Table:
             return _from_bytes(sys.stdin.buffer.read(), columns)
         path = Path(source)
         with path.open("rb") as file:
-            _check_kind(str(source), file.read(4))
+            _check_kind(file.read(4))
         if path.suffix.lower() in _PARQUET:
             return _parquet(path, columns)
         with pa.input_stream(str(path), compression="detect") as stream:
@@ -97,15 +97,15 @@ def _readable(source: str | Path) -> Iterator[None]:
         raise DataError(f"{where} can't be read: {reason}") from error
 
 
-def _check_kind(where: str, head: bytes) -> None:
+def _check_kind(head: bytes) -> None:
     """Refuse what the first bytes of a file say is of another kind, which Arrow would try to make sense of."""
     for mark, what in _OTHERS.items():
         if head.startswith(mark):
-            raise DataError(f"{where} {what}")
+            raise DataError(f"this {what}")
 
 
 def _from_bytes(content: bytes, columns: Columns | None) -> pa.Table:
-    _check_kind("standard input", content[:4])
+    _check_kind(content[:4])
     buffer = io.BytesIO(content)
     return _parquet(buffer, columns) if content[:4] == _MAGIC else _csv(buffer, columns)
 

@@ -164,15 +164,15 @@ def test_what_has_no_word_of_the_system_may_be_a_full_disk(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("unique_id,ds,y\ncaf\u00e9,2024-01-01,1\n".encode("latin-1"), "is not in UTF-8: save it so"),
-        ("unique_id,ds,y\na,2024-01-01,1\n".encode("utf-16"), "is in UTF-16: save it in UTF-8"),
-        (b"PK\x03\x04 what Excel writes", "is an Excel or zip file: save its table as CSV"),
+        ("unique_id,ds,y\ncaf\u00e9,2024-01-01,1\n".encode("latin-1"), " is not in UTF-8: save it so"),
+        ("unique_id,ds,y\na,2024-01-01,1\n".encode("utf-16"), ": this is in UTF-16: save it in UTF-8"),
+        (b"PK\x03\x04 what Excel writes", ": this is an Excel or zip file: save its table as CSV"),
     ],
 )
 def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
     file = tmp_path / "table.csv"
     file.write_bytes(content)
-    with pytest.raises(DataError, match=f"table.csv {said}$"):
+    with pytest.raises(DataError, match=f"table.csv{said}$"):
         read(file)
 
 
