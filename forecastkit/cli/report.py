@@ -141,6 +141,7 @@ def write_page(report: Report, showing: Showing) -> None:
 
 
 def save_page(page: str, file: str) -> None:
+    """A page that was drawn, where it was asked for."""
     from forecastkit.data.io import write_atomic
 
     write_atomic(Path(file), lambda out: out.write(page.encode()))
