@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -202,6 +202,17 @@ def as_panel(value: Any) -> Panel:
     return value
 
 
+def increasing(levels: Iterable[float]) -> tuple[float, ...]:
+    """Levels of quantiles in the order of a `Forecast`; raises `ConfigError` for what is no probability."""
+    try:
+        ordered = tuple(sorted({float(level) for level in levels}))
+    except (TypeError, ValueError):
+        raise ConfigError(f"levels are several probabilities such as (0.1, 0.9), not {levels!r}") from None
+    if ordered and not 0 < ordered[0] <= ordered[-1] < 1:
+        raise ConfigError(f"levels are probabilities between 0 and 1, not {ordered}; write 0.9 for 90 %")
+    return ordered
+
+
 @dataclass(frozen=True)
 class State:
     """What a fitted model is made of besides its recipe and history: plain arrays and JSON values, no objects."""
@@ -263,9 +274,7 @@ class Fitted(ABC):
         return Forecast(self.history.ids, times, mean, quantiles, ordered, self.history.calendar.zone)
 
     def _levels(self, levels: Sequence[float]) -> tuple[float, ...]:
-        ordered = tuple(sorted({float(level) for level in levels}))
-        if ordered and (ordered[0] <= 0 or ordered[-1] >= 1):
-            raise ConfigError(f"levels are probabilities between 0 and 1, not {ordered}; write 0.9 for 90 %")
+        ordered = increasing(levels)
         if ordered and not self.recipe.probabilistic:
             raise ConfigError(f"{self.recipe.name} has no quantiles; ask it for none")
         return ordered

@@ -17,7 +17,7 @@ import click
 from forecastkit.cli import console, options, report
 from forecastkit.cli.options import Making, Table
 from forecastkit.cli.tracking import Outbox, Tracking, about, outbox, tracking_options
-from forecastkit.errors import ConfigError, ForecastkitError, MissingExtraError, closest
+from forecastkit.errors import ConfigError, ForecastkitError, MissingExtraError, StoreError, closest
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
@@ -276,8 +276,19 @@ def _record(found: Report, entries: dict[str, Forecaster], name: str, tags: dict
 
     runs = tuple(Entry(label, params_of(recipe)) for label, recipe in entries.items())
     record = Record(name, "backtest", runs, tags, ("backtest.json",), conformal=found.conformal)
-    earlier = Record.there(found.folder) if resumed else None
+    earlier = _earlier(found.folder) if resumed else None
     return record if earlier is None or earlier.experiment != name else replace(record, id=earlier.id)
+
+
+def _earlier(folder: Path) -> Record | None:
+    """What was recorded of a run that is gone on with; one that can't be read costs no new record."""
+    from forecastkit.tracking.records import Record
+
+    try:
+        return Record.there(folder)
+    except StoreError as error:
+        console.say(f"{error}: what was sent of it is not replaced")
+        return None
 
 
 def _write_page(found: Report, showing: report.Showing, box: Outbox) -> None:

@@ -75,6 +75,7 @@ class Outbox:
         self._tracking, self._pool = tracking, pool
         self._sending: Future[Sent] | None = None
         self._late: list[str] = []
+        self._missing = "not recorded"
 
     def put(self, folder: Path, record: Record) -> None:
         """Write the record of what stands in `folder` down, then begin to send it."""
@@ -104,7 +105,7 @@ class Outbox:
         return done
 
     def _delivered(self, sending: Future[Sent]) -> bool:
-        sent = self._outcome(sending.result, "not recorded")
+        sent = self._outcome(sending.result)
         if sent is None:
             return False
         console.say(f"recorded as run {sent.run} in {self._record.experiment!r}")
@@ -112,34 +113,35 @@ class Outbox:
             console.say(f"version {sent.version} of {self._record.challenger.name!r} is challenger")
         if not self._late:
             return True
-        return self._outcome(lambda: self._send_late(sent.run), "recorded without its page") is not None
+        self._missing = f"recorded without {', '.join(self._late)}"
+        return self._outcome(lambda: self._send_late(sent.run)) is not None
 
     def _send_late(self, run: str) -> int:
         assert self._pool is not None  # something was put
         uri = self._tracking.tracking
         return self._pool.submit(_added, self._folder, self._late, run, uri).result()
 
-    def _outcome(self, wait: Callable[[], T], what: str) -> T | None:
+    def _outcome(self, wait: Callable[[], T]) -> T | None:
         """What was sent, or None where that failed, which is said: nothing beside the results costs results."""
         try:
             return wait()
         except BrokenProcessPool:
-            self._say_later(what, "the process that sends them has ended")
+            self._say_later("the process that sends them has ended")
         except Exception as error:
             logger.info("sending failed", exc_info=error)
-            self._say_later(what, str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
+            self._say_later(str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
         return None
 
     def left(self) -> None:
         """Say where what was put is, where the command ends before it is sent."""
         if self._sending is not None:
-            self._say_later("not recorded", "interrupted before all was sent")
+            self._say_later("interrupted before all was sent")
 
-    def _say_later(self, what: str, why: str) -> None:
+    def _say_later(self, why: str) -> None:
         """Why not everything is recorded yet, where the results are, and the line that sends them."""
         uri, folder = self._tracking.tracking, self._folder
         later = shlex.join(["forecastkit", "registry", "push", str(folder), *(["--tracking", uri] if uri else [])])
-        console.say(f"{what}: {why}\nresults are in {folder}; later: {later}")
+        console.say(f"{self._missing}: {why}\nresults are in {folder}; later: {later}")
 
 
 @contextmanager

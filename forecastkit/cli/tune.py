@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     from forecastkit.tracking.records import Challenger, Entry
     from forecastkit.tuning import Search, Tuned
 
-_COLUMNS = ("model", "trials", "by", "defaults", "tuned", "gain_%", "low_%", "high_%", "recipe")
+_COLUMNS = (
+    "model",
+    "trials",
+    "by",
+    "search: defaults",
+    "search: tuned",
+    "untouched: gain_%",
+    "low_%",
+    "high_%",
+    "recipe",
+)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from forecastkit.evaluation.attempts import Attempt, Scene, fit_what_can_be
 from forecastkit.evaluation.records import Cost, Part
 from forecastkit.evaluation.report import Report
 from forecastkit.evaluation.splits import Plan, Window, left_out, under_a_season, windows
-from forecastkit.forecaster import Forecaster, as_panel
+from forecastkit.forecaster import Forecaster, as_panel, increasing
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def backtest(
     plan = _settled(panel, plan, options)
     entries = _entries(models, plan, seed)
     cuts = windows(panel, plan)
-    levels = tuple(sorted({*map(float, levels), 0.5}))
+    levels = increasing({*increasing(levels), 0.5})
     folder, keep_alive = _folder(run)
     head = _head(panel, plan, entries, levels, run.name)
     scored = cuts[plan.calibrate :]

@@ -18,8 +18,10 @@ pytest.importorskip("mlflow")
 from mlflow import MlflowClient
 
 from forecastkit import Panel, backtest
+from forecastkit.cli import tracking
 from forecastkit.cli.tracking import place_at
 from forecastkit.errors import FitError, StoreError
+from forecastkit.tracking.records import Sent
 
 SEARCH = ("-m", "window_average", "--horizon", "7", "--windows", "2", "--holdout", "1", "--trials", "1")
 LOST = "http://127.0.0.1:9"  # the discard port: nobody answers
@@ -225,6 +227,39 @@ def test_whatever_happens_while_results_are_sent_the_line_that_sends_them_later_
     assert f"not recorded: {said}" in done.err
     assert f"results are in {place}; later: forecastkit registry push '{place}'" in done.err
     assert command("registry", "push", place).code == 0
+
+
+class BesideUntilThePage(Beside):
+    """The process that sends everything but the page, for which it is lost."""
+
+    def submit(self, task, /, *arguments, **_):
+        found: Future = Future()
+        found.set_result(Sent("1f"))
+        return super().submit(task, *arguments) if task is tracking._added else found
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (BrokenProcessPool("killed"), 0)])
+def test_what_is_recorded_without_its_page_is_called_so(
+    command, home: Path, demand: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    monkeypatch.setattr("forecastkit.execution.beside", lambda: nullcontext(BesideUntilThePage(error)))
+    done = command("backtest", demand, "-m", "naive", "--horizon", "7", "--track", "shop")
+    assert done.code == code
+    assert "recorded as run 1f" in done.err
+    assert "recorded without report.html: " in done.err
+    assert "not recorded" not in done.err
+
+
+def test_a_record_that_was_damaged_keeps_a_run_that_is_gone_on_with_from_nothing(
+    command, home: Path, demand: Path
+) -> None:
+    asked = ("backtest", demand, "-m", "naive", "--horizon", "7", "--track", "shop", "-o", "run")
+    command(*asked)
+    Path("run/tracking.json").write_text('{"id": ')
+    done = command(*asked, "--resume")
+    assert done.code == 0
+    assert "damaged" in done.err
+    assert "recorded as run" in done.err
 
 
 def test_a_server_that_runs_are_sent_to_puts_nothing_on_stdout(

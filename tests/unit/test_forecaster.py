@@ -1,11 +1,18 @@
-"""A forecast as a long table."""
+"""A forecast as a long table, and what it can be asked for."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import pytest
 
+from forecastkit import backtest
+from forecastkit.data.panel import Panel
+from forecastkit.errors import ConfigError
 from forecastkit.forecaster import Forecast
+from forecastkit.models.naive import Naive
 
 
 def forecast(zone: str | None = None) -> Forecast:
@@ -52,3 +59,20 @@ def test_what_is_done_to_one_table_is_not_seen_in_the_next() -> None:
     assert second.columns.name is None
     assert second["unique_id"].iloc[0] == "milk"
     assert second["unique_id"].dtype == pd.Series(["milk"]).dtype
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        (0.9, "not 0.9"),
+        ("high", "not 'high'"),
+        ([0.1, None], "None"),
+        ((10, 90), "write 0.9 for 90 %"),
+        ((1.0,), "1.0"),
+    ],
+)
+def test_levels_that_are_no_probabilities_are_refused(weekly_shop: Panel, levels: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Naive().fit(weekly_shop).predict(3, levels=levels)
+    with pytest.raises(ConfigError, match=said):
+        backtest(weekly_shop, ["naive"], horizon=3, levels=levels)
