@@ -66,9 +66,9 @@ class Forecast:
         import pandas as pd
 
         steps = self.times.shape[1]
-        times = pd.DatetimeIndex(self.times.flatten())
+        times: Any = self.times.flatten()
         if self.zone is not None:
-            times = times.tz_localize("UTC").tz_convert(self.zone)
+            times = pd.DatetimeIndex(times).tz_localize("UTC").tz_convert(self.zone)
         names, text = _header(self.levels)
         ids = pd.array(np.repeat(np.array(self.series, object), steps), dtype=text)
         numbers = (self.quantiles[..., k].flatten() for k in range(len(self.levels)))
