@@ -188,6 +188,8 @@ def _plan(gate: Gate, version: Version) -> Plan:
     asked = {k: v for k, v in vars(gate.backtest).items() if v is not None}
     if "horizon" not in asked | made_for:
         raise ConfigError("for how many periods? Write `horizon = 28` under [backtest] into the gate")
+    if gate.backtest.horizon is not None:
+        made_for.pop("step", None)  # that of windows of the other horizon would leave holes, or overlap
     return Plan(**{"windows": _WINDOWS, **made_for, **asked})
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from forecastkit.tracking.records import Challenger, Entry
     from forecastkit.tuning import Search, Tuned
 
+MISSED = 1
 _COLUMNS = (
     "model",
     "trials",
@@ -117,13 +118,13 @@ searching_options = options.packed(
 @tracking_options
 @options.json_option
 @options.config_option
-def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> None:
+def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> int:
     """Search the hyperparameters of each model by backtests of DATA, and print what was best.
 
     The gain over the defaults is measured on the last windows (--holdout), which the search never sees; its interval
-    covers 95 %. Without a --budget a network is searched alone and judged with those it is averaged with. Ctrl-C keeps
-    what was done, and the same command with --resume goes on. With --track NAME the best model, fitted on all of DATA,
-    becomes challenger of the registered model NAME.
+    covers 95 %. Without a --budget a network is searched alone and judged with those it is averaged with; exit code 1
+    when no model keeps the budget. Ctrl-C keeps what was done, and the same command with --resume goes on. With --track
+    NAME the best model, fitted on all of DATA, becomes challenger of the registered model NAME.
 
     \b
     Example: forecastkit tune dataset:demo -m theta --horizon 7 --windows 2 --trials 3 --sample 5
@@ -144,6 +145,7 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: boo
         if tracking.track:
             tags = about(panel, plan, data, making.seed)
             _record(panel, found, (box, tracking.track), tags, origin(data, table, sample, making.seed))
+    return 0 if any(tuned.kept_budget for tuned in found.values()) else MISSED
 
 
 def _recipes(wanted: tuple[str, ...], making: Making, panel: Panel) -> dict[str, Forecaster]:
@@ -231,14 +233,20 @@ def _begun(folder: Path) -> Iterator[None]:
         raise
 
 
-def _challenger(panel: Panel, found: dict[str, Tuned], folder: Path, name: str, source: dict[str, Any]) -> Challenger:
-    """The best model, fitted on all of the data and saved in the folder."""
+def _challenger(
+    panel: Panel, found: dict[str, Tuned], folder: Path, name: str, source: dict[str, Any]
+) -> Challenger | None:
+    """The best model that keeps the budget, fitted on all of the data and saved in the folder; None where none does."""
     from forecastkit import recipes
     from forecastkit.store import save
     from forecastkit.tracking.records import Challenger
 
+    candidates = [tuned for tuned in found.values() if tuned.kept_budget]
+    if not candidates:
+        console.say("no model keeps the budget: none is challenger")
+        return None
     # The one with the least error on the windows of the search: the untouched ones judge, they don't choose.
-    best = min(found.values(), key=lambda tuned: tuned.scores["tuned"])
+    best = min(candidates, key=lambda tuned: tuned.scores["tuned"])
     plan = best.report.head["plan"]
     console.say(f"fitting {recipes.label(best.recipe)} on all of the data")
     save(best.recipe.fit(panel, horizon=plan["gap"] + plan["horizon"]), folder / "model")

@@ -65,7 +65,8 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int = 1) -> Di
     (1995), "Comparing predictive accuracy", Journal of Business & Economic Statistics 13; Harvey, Leybourne & Newbold
     (1997), "Testing the equality of prediction mean squared errors", International Journal of Forecasting 13. Where
     their estimate of the variance is negative, Bartlett's weights make it positive (Newey & West 1987). Equal losses
-    have p = 1, and so has a comparison that is too short for its horizon.
+    have p = 1, and so has a comparison that is too short for its horizon; losses that always differ by the same have
+    that of the sign test.
     """
     d = np.asarray(first, float) - np.asarray(second, float)  # [..., T]
     n = d.shape[-1]
@@ -79,7 +80,8 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int = 1) -> Di
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = factor * d.mean(axis=-1) / np.sqrt(np.maximum(variance, 0))
     statistic = np.where(np.isnan(statistic), 0.0, statistic)  # no difference at all
-    return Difference(statistic, 2 * stats.t.sf(np.abs(statistic), n - 1) if n > 1 else np.ones(d.shape[:-1]))
+    p = 2 * stats.t.sf(np.abs(statistic), n - 1) if n > 1 else np.ones(d.shape[:-1])
+    return Difference(statistic, np.where(np.isinf(statistic), 2.0 ** (1 - n), p))
 
 
 def holm(p: ArrayLike) -> Floats:

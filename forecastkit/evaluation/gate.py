@@ -7,7 +7,7 @@ asked. Three models stand in the report: the challenger, the champion where ther
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,9 +147,10 @@ def _accuracy(gate: Gate, report: Report) -> Iterator[Criterion]:
     if gate.skill is not None:
         yield _least(f"skill in {gate.by}", gain(report, gate.by, BASELINE, CHALLENGER).value, gate.skill)
     if gate.loss is not None and CHAMPION in report.models:
-        against: Gain = gain(report, gate.by, CHAMPION, CHALLENGER)
-        bound = f"not surely more than {gate.loss:g}; 95 % interval {-against.high:.4g} to {-against.low:.4g}"
-        yield Criterion(f"loss in {gate.by}", -against.value, bound, bool(-against.high <= gate.loss))
+        against = gain(report, gate.by, CHAMPION, CHALLENGER)
+        lost = Gain(-against.value, -against.high, -against.low)
+        bound = f"not surely more than {gate.loss:g}; {lost.between('{:.4g}'.format)}"
+        yield Criterion(f"loss in {gate.by}", lost.value, bound, bool(lost.low <= gate.loss))
 
 
 def _honesty(gate: Gate, report: Report) -> Iterator[Criterion]:
@@ -200,8 +201,3 @@ def _errors(report: Report, model: str) -> Iterator[Floats]:
     for table in report.tables(model):
         error = np.asarray(table["mean"]) - np.asarray(table["y"])
         yield error[np.isfinite(error)]
-
-
-def evidence(criteria: list[Criterion]) -> Mapping[str, str]:
-    """Each criterion with its number, bound and answer, as text."""
-    return {criterion.name: str(criterion) for criterion in criteria}

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from forecastkit.data.panel import Floats
 from forecastkit.evaluation import metrics
-from forecastkit.evaluation.comparison import resampled
+from forecastkit.evaluation.comparison import FEW, resampled
 
 SCORES = tuple(metrics.METRICS)
 COLUMNS = frozenset({*SCORES, "cells"})  # of what `ratios` makes
@@ -158,7 +158,8 @@ def confidence(total: pd.DataFrame, baseline: str | None, level: float, draws: i
 
     Series are drawn as `drawn` says; the interval is the percentile one. Efron & Tibshirani (1993), "An introduction to
     the bootstrap", chapter 13; Davison & Hinkley (1997), "Bootstrap methods and their application", section 3.8, for
-    drawing clusters. Skill is 1 - MASE / the baseline's.
+    drawing clusters. Skill is 1 - MASE / the baseline's. Fewer than ten series have no interval (NaN): it would be far
+    too narrow.
     """
     models = list(total.index.unique("model"))
     if not models:
@@ -170,6 +171,7 @@ def confidence(total: pd.DataFrame, baseline: str | None, level: float, draws: i
             reference = np.nan if baseline is None else scores[baseline]["mase"]
             scores[model]["skill"] = 1 - scores[model]["mase"] / reference
         bounds = spread[model].quantile([(1 - level) / 2, (1 + level) / 2])
+        bounds = bounds if len(total.index.unique("series")) >= FEW else bounds * np.nan
         for metric in (*SCORES, "skill"):
             low, high = bounds[metric]
             row = {"model": model, "metric": metric, "value": value[model][metric].iloc[0], "low": low, "high": high}

@@ -364,7 +364,9 @@ def _together_or_alone(scored: list[_Runner], together: Floats, contest: _Contes
     ]
     team = min(smaller, key=lambda team: team.error, default=None)
     if team is None or team.error >= least or len(team.runners) < 2:
-        return _Team.alone(contest.in_time(scored)), f"{contest.in_time(scored).text}: {said}"
+        taken = contest.in_time(scored)
+        own = f"mean absolute error {singly[scored.index(taken)]:.4f} spreads, alone {best.text}: "
+        return _Team.alone(taken), f"{taken.text}: {own if taken is not best else ''}{said}"
     return team, f"{team}: {said}, that of these {team.error:.4f}, {best.text} alone"
 
 

@@ -27,7 +27,7 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 _REPLACED = "forecastkit.replaced"
 _LOCK = "--being-changed"
 _OWNER = "forecastkit.owner"
-_STALE_MS = 60_000  # after which a lock is that of a process which died: the work under it takes a second
+_STALE_S = 60  # of one holder, after which that is a process which died: the work under a lock takes a second
 _WAIT_S = 0.1
 
 
@@ -58,7 +58,8 @@ class Registry:
         """Every version, the newest first; `ConfigError` with the closest name where there is no such model."""
         aliases = self.aliases(name)
         with answering(self.place.uri):
-            found = self.place.client.search_model_versions(f"name = '{name}'", max_results=1000)
+            quote = '"' if "'" in name else "'"
+            found = self.place.client.search_model_versions(f"name = {quote}{name}{quote}", max_results=1000)
         held = {int(v.version): tuple(a for a, number in aliases.items() if number == int(v.version)) for v in found}
         rows = [
             Version(name, int(v.version), held[int(v.version)], dict(v.tags), str(v.source), int(v.creation_timestamp))
@@ -98,7 +99,8 @@ class Registry:
             plain = {k: str(v) for k, v in tags.items()}
             what = plain.get("forecastkit.model")
             version = client.create_model_version(name, source, run, tags=plain, description=what)
-            client.set_registered_model_alias(name, CHALLENGER, version.version)
+            with self._alone(name):
+                client.set_registered_model_alias(name, CHALLENGER, version.version)
             return int(version.version)
 
     def tag(self, name: str, number: int, tags: Mapping[str, Any]) -> None:
@@ -134,7 +136,9 @@ class Registry:
             aliases = self.aliases(name)
             champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
             held = {version.number: version for version in self.versions(name)}
-            if champion is None or previous not in held or previous == champion:
+            if champion is not None and previous == champion:  # a change broke off between the two aliases
+                previous = int(held[champion].tags.get(_REPLACED, 0))
+            if champion is None or previous not in held:
                 raise ConfigError(f"{name!r} has nothing to roll back to")
             before = int(held[previous].tags.get(_REPLACED, 0))
             client.set_registered_model_alias(name, CHAMPION, str(previous))
@@ -164,9 +168,13 @@ class Registry:
         """Nobody else changes the aliases of `name` in the block, on any machine."""
         self.aliases(name)  # an unknown name is an error before anything is locked
         client, lock, own = self.place.client, name + _LOCK, uuid.uuid4().hex
+        seen: tuple[str | None, float] = ("", 0.0)  # who holds it, and since when that is known
         with answering(self.place.uri):
             while not _created(lambda: client.create_registered_model(lock, tags={_OWNER: own})):
-                self._break_stale(lock)
+                holder, now = self._held(lock).get(_OWNER), time.monotonic()
+                seen = seen if seen[0] == holder else (holder, now)
+                if now - seen[1] > _STALE_S:
+                    _there(lambda: client.delete_registered_model(lock))
                 time.sleep(_WAIT_S)
         try:
             yield
@@ -187,14 +195,6 @@ class Registry:
         found: list[Any] = []
         _there(lambda: found.append(self.place.client.get_registered_model(lock)))
         return {str(k): str(v) for k, v in found[0].tags.items()} if found else {}
-
-    def _break_stale(self, lock: str) -> None:
-        def look() -> None:
-            held = self.place.client.get_registered_model(lock)
-            if time.time() * 1000 - held.creation_timestamp > _STALE_MS:
-                self.place.client.delete_registered_model(lock)
-
-        _there(look)
 
 
 def _there(use: Callable[[], Any]) -> None:

@@ -80,7 +80,7 @@ class Tuned:
     def verdict(self) -> str:
         """One sentence for people."""
         label, share = recipes.label(self.recipe), f"{100 * self.gain.value:+.1f} %"
-        between = f"95 % interval {100 * self.gain.low:+.1f} to {100 * self.gain.high:+.1f} %"
+        between = self.gain.between(lambda end: f"{100 * end:+.1f} %")
         if not self.kept_budget:
             return f"{self.base.name}: no recipe keeps the budget, the defaults stay"
         if self.recipe == self.base:

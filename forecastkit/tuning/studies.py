@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ from forecastkit.store import lock, store_errors
 
 SLOT, WORKER = "slot", "worker"
 _BEAT_S = 30  # between signs of life in a database; a process that gives none for four of them is lost
+_LOST_S = 4 * _BEAT_S
 _POLL_S = 0.2
+_TRIES = 5  # at opening a database, in which another process may be making the tables
 _CHANCE = 0.15  # that a trial which is no worse is given up: three windows out of three worse than the best's
 
 
 class _Surplus(Exception):
-    """Two processes asked for the last trial: the second got one that nobody planned."""
+    """A trial that nobody planned, as two processes asked for the last one, or of a slot that stands there twice."""
 
 
 @contextmanager
@@ -53,30 +56,33 @@ def storage(place: str) -> BaseStorage:
     """A database where `place` is a URL, else a journal in that file."""
     with _quiet():
         if "://" in place:
-            return _database(place)
+            return _database(place, _TRIES)
         with store_errors(place):
             Path(place).parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(JournalFileBackend(place))
 
 
-def _database(url: str) -> BaseStorage:
+def _database(url: str, tries: int) -> BaseStorage:
     try:
         return RDBStorage(
             url,
             engine_kwargs={"poolclass": NullPool},  # no connection is kept open between two questions
             heartbeat_interval=_BEAT_S,
-            grace_period=4 * _BEAT_S,
+            grace_period=_LOST_S,
             heartbeat_stale_trial_callback=_again,
         )
     except ImportError as error:
         raise ConfigError(f"the database of the search needs a driver: {error}") from error
-    except RuntimeError as error:
+    except (RuntimeError, SQLAlchemyError, StorageInternalError) as error:
+        if tries > 1:
+            time.sleep(_POLL_S)
+            return _database(url, tries - 1)
+        if not isinstance(error, RuntimeError):
+            raise StoreError(f"the database of the search can't be used: {error}") from error
         # MLflow and Optuna both note the version of their tables in one called alembic_version.
         raise StoreError(
             "the database of the search is of another version of Optuna, or MLflow's: give it one of its own"
         ) from error
-    except (SQLAlchemyError, StorageInternalError) as error:
-        raise StoreError(f"the database of the search can't be used: {error}") from error
 
 
 def begin(place: str, name: str, task: Mapping[str, Any], *, resume: bool) -> Study:
@@ -164,26 +170,47 @@ def fill(study: Study, slots: int, first: Mapping[str, Any]) -> None:
 def work(
     study: Study, objective: Callable[[optuna.Trial], float], until: float, tick: Callable[[], None] | None = None
 ) -> None:
-    """Take one trial after another until none waits and none is with a process that could be lost, or time is up."""
+    """Take one trial after another until every slot is done, or time is up; wait for what others may yet lose."""
     while time.time() < until:
         if tick is not None:
             tick()
         _requeue_lost(study)
         states = {t.state for t in study.get_trials(deepcopy=False)}
         if TrialState.WAITING in states:
-            with _quiet():
-                study.optimize(lambda trial: objective(_planned(trial)), n_trials=1, catch=(_Surplus,))
+            _take(study, objective)
         elif TrialState.RUNNING in states:
             time.sleep(_POLL_S)
             _fail_stale(study)
-        else:
+        elif not _requeue_forgotten(study):
             return
 
 
+def _take(study: Study, objective: Callable[[optuna.Trial], float]) -> None:
+    """One trial; where this process seemed lost meanwhile, as a laptop that slept does, others have it again."""
+    raised: list[BaseException] = []
+
+    def tried(trial: optuna.Trial) -> float:
+        try:
+            return objective(_planned(trial))
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    with _quiet():
+        try:
+            study.optimize(tried, n_trials=1, catch=(_Surplus,))
+        except (ValueError, AssertionError) as error:  # so Optuna refuses to end what others have ended
+            if error in raised:
+                raise
+
+
 def _planned(trial: optuna.Trial) -> optuna.Trial:
-    if SLOT not in trial.user_attrs:
-        raise _Surplus
+    """The trial with the name of this process on it, if it is the first of its slot."""
     trial.set_user_attr(WORKER, _me())
+    slot = trial.user_attrs.get(SLOT)
+    others = (t for t in trial.study.get_trials(deepcopy=False) if t.number < trial.number)
+    if slot is None or any(t.user_attrs.get(SLOT) == slot and t.state != TrialState.FAIL for t in others):
+        raise _Surplus  # two processes that began at once have put the same slot on the list
     return trial
 
 
@@ -192,15 +219,31 @@ def _me() -> list[Any]:
 
 
 def _requeue_lost(study: Study) -> None:
-    """Put back what a process of this machine was at when it ended."""
+    """Put back what a process of this machine was at when it ended, or what one took and never put its name on."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         node, pid = trial.user_attrs.get(WORKER, (None, 0))
-        if node == platform.node() and not _alive(pid):
+        if (node == platform.node() and not _alive(pid)) or (node is None and _age_s(trial) > _LOST_S):
             try:
                 study.tell(trial.number, state=TrialState.FAIL)
             except (ValueError, UpdateFinishedTrialError):
                 continue  # another process was quicker
             _again(study, trial)
+
+
+def _age_s(trial: FrozenTrial) -> float:
+    begun = trial.datetime_start
+    return 0.0 if begun is None else (datetime.now(begun.tzinfo) - begun).total_seconds()
+
+
+def _requeue_forgotten(study: Study) -> bool:
+    """Put back slots whose trials have all failed: who found them lost was lost before putting them back."""
+    trials = study.get_trials(deepcopy=False)
+    known = {t.user_attrs[SLOT]: t for t in trials if SLOT in t.user_attrs}
+    done = {t.user_attrs.get(SLOT) for t in trials if t.state != TrialState.FAIL}
+    forgotten = [trial for slot, trial in known.items() if slot not in done]
+    for trial in forgotten:
+        _again(study, trial)
+    return bool(forgotten)
 
 
 def _alive(pid: int) -> bool:
@@ -233,6 +276,8 @@ def _params(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _again(study: Study, trial: FrozenTrial) -> None:
+    if SLOT not in trial.user_attrs:  # nobody planned it
+        return
     study.enqueue_trial(_params(trial), user_attrs={SLOT: trial.user_attrs[SLOT]})
 
 

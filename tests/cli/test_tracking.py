@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,9 +20,15 @@ from mlflow import MlflowClient
 
 from forecastkit import Panel, backtest
 from forecastkit.cli import tracking
+from forecastkit.cli.promote import _plan
 from forecastkit.cli.tracking import place_at
+from forecastkit.cli.tune import _challenger
 from forecastkit.errors import FitError, StoreError
+from forecastkit.evaluation.gate import Backtest, Gate
+from forecastkit.models import create
 from forecastkit.tracking.records import Sent
+from forecastkit.tracking.registry import Version
+from forecastkit.tuning import Search, tune
 
 SEARCH = ("-m", "window_average", "--horizon", "7", "--windows", "2", "--holdout", "1", "--trials", "1")
 LOST = "http://127.0.0.1:9"  # the discard port: nobody answers
@@ -287,6 +294,29 @@ def test_a_search_is_recorded_with_its_trials_and_its_gain(command, tuned: Path)
     (parent,) = [run for run in found if run.info.run_name.startswith("tune")]
     assert "report.html" in [file.path for file in client(tuned).list_artifacts(parent.info.run_id)]
     assert not Path(".forecastkit/runs").exists() or list(Path(".forecastkit/runs").iterdir()) == []
+
+
+def test_what_breaks_the_budget_is_no_challenger(command, home: Path, demand: Path) -> None:
+    done = command("tune", demand, *SEARCH, "--budget", "p95_ms=0.000001", "--track", "demo")
+    assert done.code == 1
+    assert "no model keeps the budget: none is challenger" in done.err
+    assert "recorded as run" in done.err
+    assert json.loads(command("registry", "list", "--json").out) == []
+
+
+def test_the_best_of_those_that_keep_the_budget_is_challenger(weekly_shop: Panel, tmp_path: Path) -> None:
+    found = tune(weekly_shop, "window_average", horizon=7, windows=1, search=Search(trials=1, holdout=1))
+    better = replace(found, recipe=create("naive"), scores={"tuned": 0.0}, kept_budget=False)
+    made = _challenger(weekly_shop, {"a": better, "b": found}, tmp_path, "demo", {})
+    assert made is not None
+    assert made.tags["forecastkit.model"].startswith("window_average")
+
+
+@pytest.mark.parametrize(("asked", "step"), [({"horizon": 28}, None), ({"horizon": 28, "step": 4}, 4), ({}, 7)])
+def test_a_gate_with_a_horizon_of_its_own_has_windows_that_far_apart(asked: dict[str, int], step: int | None) -> None:
+    tags = {"forecastkit.plan": json.dumps({"horizon": 7, "windows": 3, "step": 7})}
+    plan = _plan(Gate(backtest=Backtest(**asked)), Version("demo", 1, (), tags, "", 0))
+    assert (plan.horizon, plan.step) == (asked.get("horizon", 7), step)
 
 
 def test_a_challenger_that_passes_becomes_champion(command, tuned: Path, gate: Path) -> None:

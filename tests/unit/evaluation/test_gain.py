@@ -49,3 +49,35 @@ def test_over_itself_it_is_nothing_and_of_a_model_without_quantiles_unknown(repo
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
     assert np.isnan(gain(report, "wis", "naive", "silent").value)
     assert np.isnan(gain(report, "wis", "silent", "naive").high)
+
+
+def noise(series: int) -> Panel:
+    """Nothing to learn."""
+    rng, days = np.random.default_rng(1), pd.date_range("2024-01-01", periods=120)
+    frames = [pd.DataFrame({"unique_id": f"s{k:02}", "ds": days, "y": rng.normal(20, 3, 120)}) for k in range(series)]
+    return Panel.from_frame(pd.concat(frames))
+
+
+@pytest.mark.parametrize("series", [1, 3, 12])
+def test_what_is_no_better_gains_nothing_for_sure_however_few_series_there_are(series: int) -> None:
+    found = fk.backtest(noise(series), ["window_average:window=28", "window_average:window=29"], horizon=7, windows=3)
+    base, other = found.models
+    told = gain(found, "wape", base, other)
+    assert told.low < 0 < told.high
+    assert np.isfinite([told.low, told.high]).all()
+    assert "95 % interval" in told.between("{:.3g}".format)
+
+
+def test_one_window_of_few_series_tells_nothing(report: Report) -> None:
+    one = fk.backtest(noise(2), ["naive", "historic_mean"], horizon=7)
+    told = gain(one, "wape", "naive", "historic_mean")
+    assert told.value != 0
+    assert (told.low, told.high) == (-np.inf, np.inf)
+    assert "too few" in told.between(str)
+
+
+def test_windows_that_overlap_say_no_more_than_one() -> None:
+    panel, models = noise(2), ["naive", "historic_mean"]
+    apart, over = (fk.backtest(panel, models, horizon=7, windows=8, step=step) for step in (7, 2))
+    widths = [np.subtract(told.high, told.low) for told in (gain(r, "wape", *models) for r in (apart, over))]
+    assert widths[1] > widths[0]

@@ -99,6 +99,16 @@ def test_an_ensemble_that_takes_too_long_gives_way_to_its_best_member(panel, mon
     assert "no time to fit" in fitted.reason
 
 
+def test_a_model_that_is_taken_as_the_best_one_takes_too_long_is_told_with_its_own_error(panel, monkeypatch):
+    monkeypatch.setattr(auto, "_WORTH", 2.0)  # any ensemble is worth it
+    monkeypatch.setattr(auto._Contest, "affords", lambda self, team: False)
+    monkeypatch.setattr(auto._Runner, "last", lambda self, count: float(self.text == WEEKLY))
+    fitted = Auto(candidates=(WEEKLY, "historic_mean", "seasonal_naive")).fit(panel, horizon=H)
+    assert next(iter(fitted.shares)) != WEEKLY
+    errors = {name: row["error"] for name, row in rows_of(fitted).items()}
+    assert f"{errors[next(iter(fitted.shares))]:.4f} spreads, alone {WEEKLY}: " in fitted.reason
+
+
 def test_the_part_of_an_ensemble_that_there_is_time_for_is_taken(panel, monkeypatch):
     recipe = Auto(candidates=(WEEKLY, "historic_mean", "seasonal_naive"))
     monkeypatch.setattr(auto, "_WORTH", 2.0)  # any ensemble is worth it

@@ -125,6 +125,75 @@ def test_a_trial_that_is_lost_before_it_asks_anything_is_done_again_with_the_def
     assert studies.finished(study)[0].params == {"x": 2.0}
 
 
+def test_a_slot_that_two_beginnings_have_put_on_the_list_is_done_once(place: str) -> None:
+    study = begun(place, 3)
+    for slot in range(4):  # as another process would that read the list before it was filled
+        study.enqueue_trial({}, user_attrs={studies.SLOT: slot})
+    studies.work(studies.reopened(place, "s", seed=0), square, time.time() + 60)
+    assert slots_done(study) == [0, 1, 2, 3]
+    assert studies.finished(study)[0].params == {"x": 2.0}
+
+
+def test_a_trial_that_was_taken_and_never_named_is_done_again(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = begun(place, 2)
+    studies.reopened(place, "s", seed=0).ask()  # killed here
+    studies.work(study, square, time.time() + 1)
+    assert slots_done(study) == [1]
+    monkeypatch.setattr(studies, "_LOST_S", 0.5)
+    studies.work(study, square, time.time() + 60)
+    assert slots_done(study) == [0, 1]
+    assert studies.finished(study)[0].params == {"x": 2.0}
+
+
+def test_a_lost_trial_that_nobody_put_back_is_done_again(place: str) -> None:
+    study = begun(place, 2)
+    study.tell(study.ask().number, state=TrialState.FAIL)  # killed before it put the trial back
+    studies.work(study, square, time.time() + 60)
+    assert slots_done(study) == [0, 1]
+
+
+def test_a_process_that_seemed_lost_goes_on_with_another_trial(place: str) -> None:
+    study = begun(place, 2)
+    seen = []
+
+    def asleep(trial: optuna.Trial) -> float:
+        seen.append(trial.user_attrs[studies.SLOT])
+        if len(seen) == 1:
+            others = studies.reopened(place, "s", seed=1)
+            others.tell(trial.number, state=TrialState.FAIL)
+            studies._again(others, others.trials[trial.number])
+        return square(trial) if len(seen) > 2 else 1.0
+
+    studies.work(study, asleep, time.time() + 60)
+    assert slots_done(study) == [0, 1]
+    assert sorted(seen) == [0, 0, 1]
+
+
+def test_an_error_of_the_objective_is_not_taken_for_one_of_the_list(place: str) -> None:
+    def broken(trial: optuna.Trial) -> float:
+        raise ValueError("no such model")
+
+    with pytest.raises(ValueError, match="no such model"):
+        studies.work(begun(place, 2), broken, time.time() + 60)
+
+
+def _open(barrier, url: str) -> None:
+    barrier.wait()
+    studies.storage(url)
+
+
+@pytest.mark.slow
+def test_several_processes_may_be_the_first_in_a_database(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, url = context.Barrier(3), f"sqlite:///{tmp_path / 'new.db'}"
+    members = [context.Process(target=_open, args=(barrier, url)) for _ in range(3)]
+    for member in members:
+        member.start()
+    for member in members:
+        member.join()
+    assert [member.exitcode for member in members] == [0, 0, 0]
+
+
 def test_time_that_is_up_leaves_the_rest_waiting(place: str) -> None:
     study = begun(place, 2)
     studies.work(study, square, time.time() - 1)
