@@ -162,6 +162,8 @@ def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any
     report.check_page(showing)
     if below := negatives(panel):
         console.say(below)
+    if keeping.resume and not records.there(folder):
+        console.say("there is nothing to go on with for this very command: begun anew")
     if not keeping.output and not keeping.resume:
         records.discard(folder)  # what an interrupted run left and nobody wants to go on with
     work = _work(replace(keeping, output=str(folder)), measuring, data)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from forecastkit.cli import console, options
+from forecastkit.errors import counted
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Floats, Panel
@@ -59,9 +61,20 @@ def command(model: str, horizon: int, **flags: Any) -> None:
 def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:
     if flags["data"] is None:
         return fitted
+    fitted = _lean(fitted)
     newer = read_newer(fitted, flags["data"], flags)
     _say_left_out(fitted.history.ids, newer.ids, flags["data"])
+    if newer.ends.max() < (known := fitted.history.ends.max(keepdims=True)):
+        (last,) = fitted.history.calendar.texts(known)
+        console.say(f"{flags['data']} ends before {last}, where the model's demand does: forecasts begin where it ends")
     return fitted.update(newer)
+
+
+def _lean(fitted: Fitted) -> Fitted:
+    """Without the covariates that the model was given and does not use: newer data need not have them."""
+    history, uses = fitted.history, fitted.recipe.uses
+    used = [name for role in ("known", "past", "static") if role in uses for name in getattr(history, role).names]
+    return replace(fitted, history=history.only(used, available=True))
 
 
 def read_newer(fitted: Fitted, source: str, named: dict[str, Any]) -> Panel:
@@ -94,9 +107,27 @@ def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> N
     there = set(newer)
     absent = [name for name in fitted if name not in there]
     if absent:
-        names = ", ".join(map(repr, absent[:_FEW])) + (" and so on" if len(absent) > _FEW else "")
         are, get = ("is", "gets") if len(absent) == 1 else ("are", "get")
-        console.say(f"{len(absent):,} of {len(fitted):,} series {are} not in {source} and {get} no forecast: {names}")
+        console.say(
+            f"{len(absent):,} of {len(fitted):,} series {are} not in {source} and {get} no forecast: {_named(absent)}"
+        )
+
+
+def _say_strangers(known: Sequence[str], plan: Any, columns: Any, source: str) -> None:
+    """Series of the plan that get no forecast: new products, or ids written otherwise."""
+    from forecastkit.data.columns import id_texts, to_arrow
+
+    table = to_arrow(plan, columns)
+    if columns.id not in table.column_names:
+        return
+    strange = sorted(set(id_texts(table.column(columns.id), columns.id)[1]) - set(known))
+    if strange:
+        what = counted(len(strange), "series of the plan gets", "series of the plan get")
+        console.say(f"{source}: {what} no forecast, as the model has none of them: {_named(strange)}")
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:_FEW])) + (" and so on" if len(names) > _FEW else "")
 
 
 def _future(fitted: Fitted, horizon: int, flags: dict[str, Any]) -> Floats | None:
@@ -118,5 +149,6 @@ def _future(fitted: Fitted, horizon: int, flags: dict[str, Any]) -> Floats | Non
     table = read_table(source, columns)
     with said_of(source):
         values = lay_out(history, horizon, table, columns)
+        _say_strangers(history.ids, table, columns, source)
         check_complete(fitted.recipe.name, history, values, table, columns)
     return values

@@ -16,7 +16,7 @@ from forecastkit.cli.backtest import sampled
 from forecastkit.cli.options import Table
 from forecastkit.cli.registry import fetched, name_option, registry_at
 from forecastkit.cli.tracking import tracking_option, user
-from forecastkit.errors import ConfigError
+from forecastkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Panel
@@ -130,6 +130,7 @@ def _case(registry: Registry, name: str, which: str, gate: Gate, data: str | Non
         sides["champion"] = Contender(champion, fetched(registry, champion))
     source = data or _source(challenger)
     panel = _panel([*sides.values()], source, again=data is None)
+    _check_newer(panel, sides["challenger"], source)
     gate.check(sides, panel.static.names)
     plan = _plan(gate, challenger)
     entries = {side: who.entry(panel, source) for side, who in sides.items()}
@@ -149,6 +150,19 @@ def _panel(sides: list[Contender], source: str, *, again: bool) -> Panel:
     panel = _table(sides, source).read(source)
     sample, seed = json.loads(sides[0].version.tags.get("forecastkit.sample", "[null, 0]"))
     return sampled(panel, sample, seed) if again else panel
+
+
+def _check_newer(panel: Panel, challenger: Contender, source: str) -> None:
+    """Refuse data that ends before what the challenger was tuned on: its search has seen the windows."""
+    import numpy as np
+
+    history = challenger.fitted.history
+    if panel.calendar == history.calendar and panel.ends.max() < history.ends.max():
+        last, known = history.calendar.texts(np.array([panel.ends.max(), history.ends.max()]))
+        raise DataError(
+            f"{source} ends at {last}, version {challenger.version.number} was made from demand up to {known}: its own "
+            "search may have seen those windows; give newer demand"
+        )
 
 
 def _table(sides: list[Contender], source: str) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,9 +137,13 @@ def rollback(name: str, tracking: str | None) -> None:
 def delete(name: str, version: int | None, yes: bool, tracking: str | None) -> None:
     """Forget a version, or a model with all its versions."""
     what = f"version {version} of {name!r}" if version else f"{name!r} with all versions"
+    registry = registry_at(tracking)
+    registry.aliases(name)  # what isn't there is said before anything is asked
     if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"nobody can be asked here whether to delete {what}: say --yes")
         click.confirm(f"delete {what}?", abort=True, err=True)
-    registry_at(tracking).delete(name, version)
+    registry.delete(name, version)
     console.say(f"{what} is deleted")
 
 

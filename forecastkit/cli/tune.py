@@ -171,6 +171,8 @@ def _tuned(panel: Panel, recipe: Forecaster, plan: Plan, search: Search) -> Tune
     from forecastkit import tuning
 
     own, search = search.storage is None, _placed(search, panel, recipe, plan)
+    if own and search.resume and not Path(str(search.storage)).exists():
+        console.say(f"{recipe.name}: there is no search of this very command to go on with: begun anew")
     with _kept(search) if own else nullcontext(), console.progress() as progress:
         try:
             return tuning.tune(panel, recipe, plan, search=replace(search, progress=progress))

@@ -58,9 +58,10 @@ def check_complete(
     first, last, at = history.calendar.texts(np.array([numbers.min(), numbers.max(), numbers[0]]))
     every = [history.ids[i] for i in np.flatnonzero(missing.any(axis=1))]
     strangers = _strangers(history, future, columns or Columns())
+    remedy = "give them by future, on the command line --future" if future is None else "the plan lacks them"
     raise DataError(
-        f"{strangers}{model} needs the known columns {', '.join(names)} from {first} to {last}: give "
-        f"them by future, on the command line --future; one is missing in {int(missing.sum()):,} of "
+        f"{strangers}{model} needs the known columns {', '.join(names)} from {first} to {last}: "
+        f"{remedy}; one is missing in {int(missing.sum()):,} of "
         f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}{_early(history, missing)}",
         series=every[0],
         every=every,

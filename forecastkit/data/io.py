@@ -181,19 +181,34 @@ def write_table(frame: pd.DataFrame, target: str | Path) -> None:
         write_atomic(path, lambda out: frame.to_csv(out, index=False))
 
 
+def _is_stream(path: Path) -> bool:
+    """Whether something stands there that is neither a file nor a folder: /dev/stdout, a named pipe."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def check_writable(path: Path) -> None:
     """Raise `StoreError` now where `write_atomic(path, ...)` could not write; an old file there stays as it is."""
     if path.is_dir():
         raise StoreError(f"{path} can't be written: it is a folder, name a file in it")
+    if _is_stream(path):
+        return
     with writing(path, path.parent):
-        handle, name = _beside(path)
+        handle, name = _beside(Path(os.path.realpath(path)))
         os.close(handle)
         Path(name).unlink()
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write beside `path` and rename: readers see the old file or the new one, and a full disk leaves no half."""
+    """Write beside `path` and rename: readers see the old file or the new one, and a full disk leaves no half.
+
+    A device or a pipe is written to as it is, and a link stays one.
+    """
     with writing(path, path.parent):
+        if _is_stream(path):
+            with path.open("wb") as out:
+                write(out)
+            return
+        path = Path(os.path.realpath(path))
         handle, name = _beside(path)
         try:
             with os.fdopen(handle, "wb") as out:

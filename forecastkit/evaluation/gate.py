@@ -28,6 +28,12 @@ _ASKING = (
     *("skill", "loss", "coverage", "bias", "segment_bias"),
     *("p95_ms", "peak_mb", "fit_s", "predict_s", "costs"),
 )
+_SENSIBLE = {
+    "skill": (-np.inf, 1.0),
+    "loss": (-np.inf, np.inf),
+    "coverage": (0.0, 1.0),
+    **dict.fromkeys(("bias", "segment_bias", "p95_ms", "peak_mb", "fit_s", "predict_s"), (0.0, np.inf)),
+}
 _TRAITS = (VOLUME, "demand_class", "volume_decile")  # that every series has
 
 
@@ -83,8 +89,23 @@ class Gate:
         low, high = self.levels
         if not 0 < low < high < 1:
             raise ConfigError(f"levels are two probabilities, the lower first, such as [0.1, 0.9], not {self.levels}")
+        self._check_bounds()
         if not self.asked:
             raise ConfigError(f"the gate asks nothing: write one of {', '.join(_ASKING)} into it")
+
+    def _check_bounds(self) -> None:
+        """Refuse what no model could reach, or every one."""
+        for name, (least, most) in _SENSIBLE.items():
+            ends = getattr(self, name)
+            for value in ends if isinstance(ends, tuple) else () if ends is None else (ends,):
+                if not least <= value <= most:
+                    raise ConfigError(f"the gate's {name} lies between {least:g} and {most:g}, it can't be {value:g}")
+        if self.coverage is not None and not self.coverage[0] < self.coverage[1]:
+            raise ConfigError(f"coverage is a share from and to, such as [0.7, 0.9], not {list(self.coverage)}")
+        if self.costs is not None and not (self.costs.over >= 0 and self.costs.under >= 0):
+            raise ConfigError(
+                f"costs are money for a unit, from 0 on, not {self.costs.over:g} and {self.costs.under:g}"
+            )
 
     @property
     def asked(self) -> list[str]:
@@ -139,6 +160,10 @@ def _most(name: str, value: float, bound: float) -> Criterion:
     return Criterion(name, value, f"at most {bound:g}", bool(value <= bound))
 
 
+def _within(name: str, value: float, bound: float) -> Criterion:
+    return Criterion(name, value, f"at most {bound:g} either way", bool(abs(value) <= bound))
+
+
 def _least(name: str, value: float, bound: float) -> Criterion:
     return Criterion(name, value, f"at least {bound:g}", bool(value >= bound))
 
@@ -160,7 +185,7 @@ def _honesty(gate: Gate, report: Report) -> Iterator[Criterion]:
         value = float(own["coverage"])
         yield Criterion("coverage", value, f"{low:g} to {high:g}", bool(low <= value <= high))
     if gate.bias is not None:
-        yield _most("bias", abs(float(own["bias"])), gate.bias)
+        yield _within("bias", float(own["bias"]), gate.bias)
 
 
 def _by_segment(gate: Gate, report: Report) -> Iterator[Criterion]:
@@ -171,7 +196,7 @@ def _by_segment(gate: Gate, report: Report) -> Iterator[Criterion]:
     for segment, bias in zip(found[column], found["bias"], strict=True):
         if np.isfinite(bias):  # a segment without demand has none
             what = f"{segment} volume" if column == THIRD else f"{column} {'none' if segment == '' else segment}"
-            yield _most(f"bias in {what}", abs(float(bias)), gate.segment_bias)
+            yield _within(f"bias in {what}", float(bias), gate.segment_bias)
 
 
 def _running(gate: Gate, report: Report, p95_ms: float | None) -> Iterator[Criterion]:

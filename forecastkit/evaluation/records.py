@@ -79,10 +79,14 @@ class Part:
     failures: Mapping[str, str] = field(default_factory=dict)
 
 
+def there(folder: Path) -> bool:
+    """Whether a run stands in `folder`."""
+    return (folder / _HEAD).exists()
+
+
 def begin(folder: Path, head: dict[str, Any], *, resume: bool) -> None:
     """Write the head of a new run, or check that the run in `folder` is the same and may go on."""
-    file = folder / _HEAD
-    if file.exists():
+    if there(folder):
         before = read_head(folder)
         if not resume:
             raise ConfigError(f"{folder} holds a backtest already: resume it (--resume), or choose another folder")

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
 from forecastkit.errors import StoreError
 
@@ -58,7 +59,7 @@ def answering(uri: str) -> Iterator[None]:
     """Turn what goes wrong with MLflow into `StoreError`."""
     try:
         yield
-    except (MlflowException, RequestException, OSError) as error:
+    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
         if isinstance(error, StoreError):
             raise
         first = str(error).strip().partition("\n")[0]

@@ -21,7 +21,7 @@ from forecastkit.evaluation.report import Report
 from forecastkit.tracking import bundle
 from forecastkit.tracking.place import Place, answering
 from forecastkit.tracking.records import Challenger, Entry, Record, Sent
-from forecastkit.tracking.registry import Registry
+from forecastkit.tracking.registry import CHAMPION, PREVIOUS, Registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,7 @@ def _forget(place: Place, experiment: str, record: Record) -> None:
         registry = Registry(place)
         if record.challenger.name in registry.names():
             for version in registry.versions(record.challenger.name):
-                if version.tags.get(_ID) == record.id and not version.aliases:
+                if version.tags.get(_ID) == record.id and not {CHAMPION, PREVIOUS} & {*version.aliases}:
                     registry.delete(record.challenger.name, version.number)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,9 +23,12 @@ from forecastkit.evaluation.gain import Gain, gain
 from forecastkit.evaluation.report import Report
 from forecastkit.evaluation.splits import Plan, windows
 from forecastkit.forecaster import Forecaster, as_panel
+from forecastkit.store import store_errors
 from forecastkit.tuning import studies
 from forecastkit.tuning.objective import Objective
 from forecastkit.tuning.space import Space
+
+logger = logging.getLogger(__name__)
 
 DEFAULTS, TUNED = "defaults", "tuned"
 
@@ -120,8 +124,9 @@ def tune(
     objective = _objective(panel, base, plan, search)
     with TemporaryDirectory(prefix="forecastkit-") as scratch:
         place = search.storage or str(Path(scratch) / "study.log")
-        study = studies.begin(place, search.name, _task(panel, base, plan, search), resume=search.resume)
-        _work_off(study, objective, replace(search, storage=place))
+        with store_errors(place):
+            study = studies.begin(place, search.name, _task(panel, base, plan, search), resume=search.resume)
+            _work_off(study, objective, replace(search, storage=place))
         return _outcome(study, objective, panel, replace(plan, windows=search.holdout))
 
 
@@ -157,7 +162,9 @@ def _task(panel: Panel, base: Forecaster, plan: Plan, search: Search) -> dict[st
 
 def _work_off(study: Study, objective: Objective, search: Search) -> None:
     """In line, or in processes; what those left undone is done here."""
-    studies.fill(study, search.trials, objective.space.defaults)
+    listed = studies.fill(study, search.trials, objective.space.defaults)
+    if listed > search.trials:
+        logger.warning("%d trials are on the list of this search: all are done, not %d", listed, search.trials)
     until = time.time() + (search.timeout_s if search.timeout_s is not None else float("inf"))
     begun = len(study.get_trials(deepcopy=False))
     share = partial(_share, search, objective, begun, until)

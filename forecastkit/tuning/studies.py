@@ -105,9 +105,10 @@ def delete(place: str, name: str) -> None:
     """Forget a study, if it is there."""
     if "://" in place or Path(place).exists():
         found = storage(place)
-        for study in found.get_all_studies():
-            if study.study_name == name:
-                found.delete_study(study._study_id)
+        with store_errors(place):
+            for study in found.get_all_studies():
+                if study.study_name == name:
+                    found.delete_study(study._study_id)
 
 
 @contextmanager
@@ -156,8 +157,11 @@ def seed_of(seed: int, *parts: int) -> int:
     return int(np.random.SeedSequence((seed, *parts)).generate_state(1)[0])
 
 
-def fill(study: Study, slots: int, first: Mapping[str, Any]) -> None:
-    """Put every slot on the list that is not done and that nobody works on: new ones, lost ones, failed ones."""
+def fill(study: Study, slots: int, first: Mapping[str, Any]) -> int:
+    """Put every slot on the list that is not done and that nobody works on: new ones, lost ones, failed ones.
+
+    Returns how many slots the list has, which is more where it once was filled with more.
+    """
     _requeue_lost(study)
     trials = study.get_trials(deepcopy=False)
     busy = {t.user_attrs.get(SLOT) for t in trials if t.state != TrialState.FAIL}
@@ -165,6 +169,7 @@ def fill(study: Study, slots: int, first: Mapping[str, Any]) -> None:
     for slot in (slot for slot in range(slots) if slot not in busy):
         params = dict(first) if slot == 0 else _params(failed[slot]) if slot in failed else {}
         study.enqueue_trial(params, user_attrs={SLOT: slot})
+    return max(slots, 1 + max((slot for slot in busy if slot is not None), default=0))
 
 
 def work(

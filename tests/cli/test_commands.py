@@ -127,6 +127,33 @@ def test_forecast_names_a_few_of_many_series_that_newer_data_lacks(command) -> N
     assert done.err == "8 of 9 series are not in one.csv and get no forecast: 's0', 's1', 's2' and so on\n"
 
 
+def test_newer_data_needs_no_columns_that_the_model_ignores_and_may_not_be_older(command, demand: Path) -> None:
+    command("fit", demand, "-m", "seasonal_naive", "-o", "model", "--known", "price", "--static", "store")
+    days = pd.date_range("2024-03-31", periods=7)
+    pd.DataFrame({"unique_id": "milk", "ds": days, "y": 99.0}).to_csv("newer.csv", index=False)
+    done = command("forecast", "model", "-h", "2", "--data", "newer.csv")
+    assert (pd.read_csv(io.StringIO(done.out))["mean"] == 99.0).all()
+    assert "ends before" not in done.err
+    pd.DataFrame({"unique_id": "milk", "ds": days[:1] - pd.Timedelta(days=40), "y": 1.0}).to_csv("old.csv", index=False)
+    older = command("forecast", "model", "-h", "2", "--data", "old.csv")
+    assert "old.csv ends before 2024-03-30, where the model's demand does" in older.err
+    assert pd.read_csv(io.StringIO(older.out))["ds"].tolist() == ["2024-02-21", "2024-02-22"]
+
+
+def test_series_that_a_plan_has_and_the_model_does_not_are_said(command, demand: Path) -> None:
+    pytest.importorskip("lightgbm")
+    command("fit", demand, "-m", "boosted:trees=5", "-h", "2", "-o", "model", "--known", "price")
+    days = pd.date_range("2024-03-31", periods=2)
+    plan = [
+        pd.DataFrame({"unique_id": name, "ds": days, "price": 1.0}) for name in ("milk", "bread, rye", "🧀", "oats")
+    ]
+    pd.concat(plan).to_csv("plan.csv", index=False)
+    done = command("forecast", "model", "-h", "2", "--future", "plan.csv")
+    assert done.code == 0
+    assert "plan.csv: 1 series of the plan gets no forecast, as the model has none of them: 'oats'" in done.err
+    assert "oats" not in done.out
+
+
 def test_an_option_that_stands_inside_another_is_offered_as_it_is_written(command, demand: Path) -> None:
     done = command("fit", demand, "-m", "auto_arima:max_p=3", "-o", "model")
     assert done.code == 2

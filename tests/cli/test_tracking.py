@@ -478,9 +478,56 @@ def test_a_deletion_is_asked_about(command, tuned: Path) -> None:
     assert command("registry", "show", "--name", "demo").code == 2
 
 
+def test_nobody_is_asked_where_nobody_is(command, tuned: Path) -> None:
+    done = command("registry", "delete", "--name", "demo")
+    assert (done.code, "say --yes" in done.err) == (2, True)
+    assert "did you mean 'demo'" in command("registry", "delete", "--name", "dmo").err
+    assert command("registry", "show", "--name", "demo").code == 0
+
+
+def test_a_search_that_is_sent_twice_has_one_version(command, home: Path, demand: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    command("tune", demand, *SEARCH, "--track", "demo", "--tracking", LOST)
+    (folder,) = Path(".forecastkit/runs").iterdir()
+    for _ in range(2):
+        assert command("registry", "push", folder).code == 0
+    versions = json.loads(command("registry", "show", "--name", "demo", "--json").out)
+    assert [version["aliases"] for version in versions] == [["challenger"]]
+
+
+def test_demand_that_ends_before_what_a_version_was_made_from_judges_nothing(
+    command, tuned: Path, gate: Path, demand: Path
+) -> None:
+    table = pd.read_csv(demand)
+    table[table["ds"] < "2024-03-15"].to_csv("old.csv", index=False)
+    done = command("promote", "--name", "demo", "--gate", gate, "--data", "old.csv")
+    assert done.code == 3
+    assert "old.csv ends at 2024-03-14, version 1 was made from demand up to 2024-03-30" in done.err
+
+
+def test_a_store_on_a_full_disk_is_a_store_error(command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def full(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT 1", {}, OSError("disk I/O error"))
+
+    monkeypatch.setattr(MlflowClient, "search_experiments", full)
+    done = command("registry", "list")
+    assert (done.code, "disk I/O error" in done.err, "Traceback" in done.err) == (6, True, False)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("skil = 0.1", "did you mean 'skill'"), ("skill = ", "no TOML"), ('skill = "much"', "takes")],
+    [
+        ("skil = 0.1", "did you mean 'skill'"),
+        ("skill = ", "no TOML"),
+        ("bias = -0.1", "can't be -0.1"),
+        ("skill = nan", "can't be nan"),
+        ("coverage = [70, 90]", "between 0 and 1"),
+        ("coverage = [0.9, 0.7]", "from and to"),
+        ("[costs]\nover = -1\nunder = 2", "from 0 on"),
+        ('skill = "much"', "takes"),
+    ],
 )
 def test_a_gate_that_makes_no_sense_is_refused(command, home: Path, content: str, said: str) -> None:
     Path("gate.toml").write_text(content)

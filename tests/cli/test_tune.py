@@ -32,6 +32,26 @@ def test_the_same_command_with_resume_goes_on_and_without_begins_anew(command, d
     assert [t["params"] for t in again["trials"]] == [t["params"] for t in first["trials"]]
 
 
+def test_what_resume_does_not_do_is_said(command, demand: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert "begun anew" in command("tune", demand, *SMALL, "--trials", "2", "--resume").err
+    fewer = command("tune", demand, *SMALL, "--trials", "1", "--resume")
+    assert "begun anew" not in fewer.err
+    assert "2 trials are on the list of this search: all are done, not 1" in caplog.text
+    assert "begun anew" in command("backtest", demand, "-m", "naive", "--horizon", "7", "--resume").err
+
+
+def test_a_search_on_a_full_disk_is_a_store_error(command, demand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from optuna.storages.journal import JournalFileBackend
+
+    def full(*_: object) -> None:
+        raise OSError(27, "File too large")
+
+    command("tune", demand, *SMALL, "--trials", "1")
+    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
+    done = command("tune", demand, *SMALL, "--trials", "1")
+    assert (done.code, "File too large" in done.err) == (6, True)
+
+
 def test_the_tuned_recipe_can_be_typed(command, demand: Path) -> None:
     done = command("tune", demand, *SMALL, "--trials", "3")
     recipe = done.out.splitlines()[-1].split()[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from forecastkit import read
 from forecastkit.data import io
+from forecastkit.data.io import check_writable, write_atomic
 from forecastkit.errors import ColumnError, DataError, StoreError
 
 
@@ -95,6 +97,22 @@ def test_writing_replaces_whole_files_only(tmp_path: Path) -> None:
         io.write_atomic(file, full)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_pipe_is_written_to_and_a_link_stays_one(tmp_path: Path) -> None:
+    """/dev/stdout and /dev/null are streams too: a file in their place would be in everybody's way."""
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link.csv", tmp_path / "real.csv"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    check_writable(pipe)
+    write_atomic(pipe, lambda out: out.write(b"seen"))
+    assert os.read(reader, 10) == b"seen"
+    os.close(reader)
+    assert pipe.is_fifo()
+    link.symlink_to(file)
+    write_atomic(link, lambda out: out.write(b"seen"))
+    assert link.is_symlink()
+    assert file.read_bytes() == b"seen"
 
 
 def test_a_written_table_reads_back(table: pd.DataFrame, tmp_path: Path) -> None:
