@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,23 +77,44 @@ def postgres() -> Iterator[str]:
             call(pg_ctl, "-D", folder, "-m", "immediate", "stop")
 
 
-@pytest.fixture(scope="session")
-def mlflow_server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an MLflow server that keeps its runs in PostgreSQL and hands out artifacts itself."""
-    pytest.importorskip("mlflow")
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    where = ["--backend-store-uri", f"{postgres}/runs", "--artifacts-destination", (folder / "artifacts").as_uri()]
-    command = [sys.executable, "-m", "mlflow", "server", *where, "--host", HOST, "--port", str(port), "--workers", "1"]
-    # No jobs: they are seven processes more, for what isn't used here.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+@contextmanager
+def serving(arguments: list[str], folder: Path, path: str, **environment: str) -> Iterator[str]:
+    """The URL of `mlflow ARGUMENTS` with a port of its own, from when its `path` answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", *arguments, "--host", HOST, "--port", str(port), "--workers", "1"]
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
+        )
     try:
-        _wait_for(f"http://{HOST}:{port}/health", server, folder / "log")
+        _wait_for(f"http://{HOST}:{port}{path}", server, folder / "log")
         yield f"http://{HOST}:{port}"
     finally:
         os.killpg(server.pid, 15)
         server.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an MLflow server that keeps its runs in PostgreSQL and hands out artifacts itself."""
+    pytest.importorskip("mlflow")
+    folder = tmp_path_factory.mktemp("server")
+    where = ["--backend-store-uri", f"{postgres}/runs", "--artifacts-destination", (folder / "artifacts").as_uri()]
+    # No jobs: they are seven processes more, for what isn't used here.
+    with serving(["server", *where], folder, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as url:
+        yield url
+
+
+@pytest.fixture
+def model_server(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of `mlflow models serve` with the challenger `demo` of the store in `home`."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # it looks for uvicorn there
+    arguments = ["models", "serve", "-m", "models:/demo@challenger", "--env-manager", "local"]
+    store = f"sqlite:///{home / 'mlflow.db'}"
+    with serving(
+        arguments, tmp_path, "/ping", MLFLOW_TRACKING_URI=store, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"
+    ) as url:
+        yield url
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -53,6 +55,27 @@ def test_a_backtest_and_its_model_arrive_on_the_server_and_come_back(
     assert create("seasonal_naive").fit(weekly_shop).predict(3).mean.tolist() == (
         _restored(bundle.fetch(place, version.source, tmp_path / "back")).predict(3).mean.tolist()
     )
+
+
+def test_a_registered_model_answers_over_http(
+    home: Path, weekly_shop: Panel, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    fitted = create("seasonal_naive").fit(weekly_shop)
+    fitted.save(tmp_path / "model")
+    sending.register_folder(Place.at(home=home), tmp_path / "model", "demo", 7, {})
+    url = request.getfixturevalue("model_server")
+    asked = {
+        "params": {"horizon": 2, "levels": [0.9]},
+        "dataframe_split": {"columns": ["unique_id", "ds", "y"], "data": []},
+    }
+    question = urllib.request.Request(
+        f"{url}/invocations", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(question, timeout=60) as answer:
+        rows = json.load(answer)["predictions"]
+    expected = fitted.predict(2, levels=(0.9,)).to_frame()
+    assert [row["unique_id"] for row in rows] == expected["unique_id"].tolist()
+    assert [row["q0.9"] for row in rows] == pytest.approx(expected["q0.9"].tolist())
 
 
 def _restored(folder: Path):

@@ -22,6 +22,8 @@ from forecastkit.forecaster import Explanation
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
+
+pytestmark = pytest.mark.xdist_group("page")  # what takes long here is made once for all
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = ("<b>$x_1$</b>", "Müller & Söhne", "🧀")
 

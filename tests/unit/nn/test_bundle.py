@@ -19,6 +19,8 @@ from forecastkit.nn.options import Training
 
 pytest.importorskip("onnxruntime")
 
+pytestmark = pytest.mark.xdist_group("bundle")  # what takes long here is made once for all
+
 H = 5
 
 
