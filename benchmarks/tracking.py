@@ -107,6 +107,8 @@ def main() -> None:
     plain, tracked = (list(side) for side in zip(*runs, strict=True))
     rows = [row("backtest", plain), row("backtest --track", tracked), row("backtest --track, new store", [first])]
     notes = [f"`forecastkit backtest {' '.join(asked)}`", *reading(plain, tracked)]
+    once_more = first.beside_s - statistics.median(run.beside_s for run in plain)
+    notes.append(f"the first time, in a store whose tables MLflow makes then, it adds {once_more:+.1f} s")
     name, where = ("tracking_server", ", on an MLflow server") if options.tracking else ("tracking", "")
     record(name, f"What tracking adds to a backtest of {len(MODELS)} models and 4 windows{where}", rows, notes)
 
