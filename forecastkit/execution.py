@@ -7,6 +7,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ R = TypeVar("R")
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _SOON = 1.0  # seconds
+_PATIENCE_S = 2.0  # with a process that is asked to end, before it is made to
 
 
 _threads: ContextVar[int | None] = ContextVar("threads", default=None)
@@ -206,6 +208,9 @@ def crew(task: Callable[[int], None], count: int, tick: Callable[[], None] | Non
     except BaseException:
         for member in members:
             member.terminate()
+        for member in members:
+            member.join(_PATIENCE_S)
+            member.kill()
         raise
     finally:
         for member in members:
@@ -215,6 +220,7 @@ def crew(task: Callable[[int], None], count: int, tick: Callable[[], None] | Non
 
 def _member(task: Callable[[int], None], number: int) -> None:
     _worker()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its temporary folders go
     task(number)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +66,30 @@ def test_work_beside_goes_on_in_one_process_and_hands_back_its_errors() -> None:
         assert first.result() == second.result() != os.getpid()
         with pytest.raises(ZeroDivisionError):
             pool.submit(divmod, 1, 0).result()
+
+
+def hold(folder: str, number: int) -> None:
+    """Be at work in a temporary folder; the second does not listen."""
+    with tempfile.TemporaryDirectory(dir=folder):
+        if number:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(60)
+
+
+def test_a_crew_that_is_interrupted_leaves_no_folders_and_waits_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "_PATIENCE_S", 1.0)
+    begun = time.monotonic()
+
+    def interrupted() -> None:
+        if len(list(tmp_path.iterdir())) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execution.crew(partial(hold, str(tmp_path)), 2, interrupted)
+    assert time.monotonic() - begun < 50
+    assert len(list(tmp_path.iterdir())) == 1  # of the one that had to be killed
 
 
 def test_the_peak_is_what_the_block_added_and_not_what_came_before() -> None:
