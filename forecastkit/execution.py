@@ -208,9 +208,12 @@ def crew(task: Callable[[int], None], count: int, tick: Callable[[], None] | Non
     except BaseException:
         for member in members:
             member.terminate()
-        for member in members:
-            member.join(_PATIENCE_S)
-            member.kill()
+        try:
+            for member in members:
+                member.join(_PATIENCE_S)
+        finally:  # a second Ctrl-C is no more patient
+            for member in members:
+                member.kill()
         raise
     finally:
         for member in members:

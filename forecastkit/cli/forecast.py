@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ def command(model: str, horizon: int, **flags: Any) -> None:
     fitted = restore(model)
     named = read_notes(model).get("columns", {}) | {k: flags[k] for k in _NAMES if flags[k] is not None}
     flags |= {"id": "unique_id", "time": "ds", "target": "y"} | named
+    flags["known_ids"] = fitted.history.ids
     fitted = _updated(fitted, flags)
     levels = flags["levels"] if fitted.recipe.probabilistic else ()
     forecast = fitted.predict(horizon, levels=levels, future=_future(fitted, horizon, flags))
@@ -113,7 +114,7 @@ def _say_left_out(fitted: Sequence[str], newer: Sequence[str], source: str) -> N
         )
 
 
-def _say_strangers(known: Sequence[str], plan: Any, columns: Any, source: str) -> None:
+def _say_strangers(known: Collection[str], plan: Any, columns: Any, source: str) -> None:
     """Series of the plan that get no forecast: new products, or ids written otherwise."""
     from forecastkit.data.columns import id_texts, to_arrow
 
@@ -135,11 +136,11 @@ def _future(fitted: Fitted, horizon: int, flags: dict[str, Any]) -> Floats | Non
     source, history = flags["future"], fitted.history
     if source is None:
         return None
-    if not history.known.names:
-        console.say(f"{source} is ignored: the model was fitted without known columns (--known)")
-        return None
     if "known" not in fitted.recipe.uses:
         console.say(f"{source} is ignored: {fitted.recipe.name} does not use known columns")
+        return None
+    if not history.known.names:
+        console.say(f"{source} is ignored: the model was fitted without known columns (--known)")
         return None
     from forecastkit.data.columns import Columns
     from forecastkit.data.future import check_complete, lay_out
@@ -149,6 +150,6 @@ def _future(fitted: Fitted, horizon: int, flags: dict[str, Any]) -> Floats | Non
     table = read_table(source, columns)
     with said_of(source):
         values = lay_out(history, horizon, table, columns)
-        _say_strangers(history.ids, table, columns, source)
+        _say_strangers({*history.ids, *flags.get("known_ids", ())}, table, columns, source)
         check_complete(fitted.recipe.name, history, values, table, columns)
     return values

@@ -208,7 +208,9 @@ def id_texts(column: pa.ChunkedArray, name: str) -> tuple[Ints, list[str]]:
     """An id column of any type as codes and the texts behind them; 7 and 7.0 are both "7"."""
     if column.null_count:
         raise DataError(f"column {name!r} has {counted(column.null_count, 'empty id')}")
-    if column.slice(1).equals(column.slice(0, len(column) - 1)):  # one series, told without counting its texts
+    if len(column) and column.slice(1).equals(
+        column.slice(0, len(column) - 1)
+    ):  # one series, told without counting its texts
         codes, values = np.zeros(len(column), np.int64), [column[0].as_py()]
     else:
         codes, values = _dictionary(column)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _PARQUET = (".parquet", ".pq")
 _MAGIC = b"PAR1"
+_DESCRIPTOR = re.compile(r"(?:/dev|/proc/self)/(stdout|stderr|fd/\d+)")  # what stdout was sent to may be a file
 _OTHERS = {
     b"PK\x03\x04": "is an Excel or zip file: save its table as CSV",
     b"\xd0\xcf\x11\xe0": "is an Excel file: save its table as CSV",
@@ -183,7 +185,17 @@ def write_table(frame: pd.DataFrame, target: str | Path) -> None:
 
 def _is_stream(path: Path) -> bool:
     """Whether something stands there that is neither a file nor a folder: /dev/stdout, a named pipe."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    named = _DESCRIPTOR.fullmatch(str(path)) is not None
+    return named or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A stream to write to; one that this process has open already goes on where it stands."""
+    found = _DESCRIPTOR.fullmatch(str(path))
+    if found is None:
+        return path.open("wb")
+    name = found.group(1)
+    return os.fdopen(os.dup({"stdout": 1, "stderr": 2}.get(name) or int(name.rpartition("/")[2])), "wb")
 
 
 def check_writable(path: Path) -> None:
@@ -205,7 +217,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """
     with writing(path, path.parent):
         if _is_stream(path):
-            with path.open("wb") as out:
+            with _opened(path) as out:
                 write(out)
             return
         path = Path(os.path.realpath(path))

@@ -18,6 +18,7 @@ Flags = NDArray[np.bool_]
 DRAWS = 1000
 LEVEL = 0.95
 FEW = 10  # series: below this, drawing them again says little, and windows are the blocks
+_WITHOUT_VARIANCE = 1e9  # a statistic that is so large is one of differences that are alike but for rounding
 _AT_ONCE = 4_000_000  # counts held in memory while series are drawn
 
 
@@ -81,7 +82,8 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int = 1) -> Di
         statistic = factor * d.mean(axis=-1) / np.sqrt(np.maximum(variance, 0))
     statistic = np.where(np.isnan(statistic), 0.0, statistic)  # no difference at all
     p = 2 * stats.t.sf(np.abs(statistic), n - 1) if n > 1 else np.ones(d.shape[:-1])
-    return Difference(statistic, np.where(np.isinf(statistic), 2.0 ** (1 - n), p))
+    by_sign = min(1.0, 2.0 ** (1 - n // horizon))
+    return Difference(statistic, np.where(np.abs(statistic) > _WITHOUT_VARIANCE, by_sign, p))
 
 
 def holm(p: ArrayLike) -> Floats:

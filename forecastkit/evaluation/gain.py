@@ -74,8 +74,8 @@ def _over_windows(report: Report, by: str, base: str, other: str) -> Gain:
     if blocks < 2:
         return unknown
     pseudo = n * whole - (n - 1) * np.array([value(window) for window in windows])
-    error = float(np.sqrt(pseudo.var(ddof=1) / blocks))
-    if blocks < _AGREE and error < 1e-12 * abs(whole):
+    error = float(np.sqrt(pseudo.var(ddof=1) / blocks))  # NaN where all demand is in one window
+    if not np.isfinite(error) or (blocks < _AGREE and error < 1e-12 * abs(whole)):
         return unknown
     half = error * float(stats.t.ppf((1 + _LEVEL) / 2, blocks - 1))
     return Gain(whole, whole - half, whole + half)

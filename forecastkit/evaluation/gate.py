@@ -55,6 +55,12 @@ class Costs:
     under: float
     saved: float = 0.0
 
+    @property
+    def sensible(self) -> bool:
+        """Whether all are finite, and errors cost something."""
+        finite = np.isfinite((self.over, self.under, self.saved)).all()
+        return bool(finite and self.over >= 0 and self.under >= 0 and self.over + self.under > 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
@@ -98,14 +104,12 @@ class Gate:
         for name, (least, most) in _SENSIBLE.items():
             ends = getattr(self, name)
             for value in ends if isinstance(ends, tuple) else () if ends is None else (ends,):
-                if not least <= value <= most:
+                if not least <= value <= most or (np.isinf(value) and name != "loss"):
                     raise ConfigError(f"the gate's {name} lies between {least:g} and {most:g}, it can't be {value:g}")
         if self.coverage is not None and not self.coverage[0] < self.coverage[1]:
             raise ConfigError(f"coverage is a share from and to, such as [0.7, 0.9], not {list(self.coverage)}")
-        if self.costs is not None and not (self.costs.over >= 0 and self.costs.under >= 0):
-            raise ConfigError(
-                f"costs are money for a unit, from 0 on, not {self.costs.over:g} and {self.costs.under:g}"
-            )
+        if self.costs is not None and not self.costs.sensible:
+            raise ConfigError(f"costs are money for a unit, from 0 on and not both 0, and what is saved: {self.costs}")
 
     @property
     def asked(self) -> list[str]:

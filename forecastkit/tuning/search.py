@@ -23,7 +23,6 @@ from forecastkit.evaluation.gain import Gain, gain
 from forecastkit.evaluation.report import Report
 from forecastkit.evaluation.splits import Plan, windows
 from forecastkit.forecaster import Forecaster, as_panel
-from forecastkit.store import store_errors
 from forecastkit.tuning import studies
 from forecastkit.tuning.objective import Objective
 from forecastkit.tuning.space import Space
@@ -124,9 +123,8 @@ def tune(
     objective = _objective(panel, base, plan, search)
     with TemporaryDirectory(prefix="forecastkit-") as scratch:
         place = search.storage or str(Path(scratch) / "study.log")
-        with store_errors(place):
-            study = studies.begin(place, search.name, _task(panel, base, plan, search), resume=search.resume)
-            _work_off(study, objective, replace(search, storage=place))
+        study = studies.begin(place, search.name, _task(panel, base, plan, search), resume=search.resume)
+        _work_off(study, objective, replace(search, storage=place))
         return _outcome(study, objective, panel, replace(plan, windows=search.holdout))
 
 
@@ -166,7 +164,7 @@ def _work_off(study: Study, objective: Objective, search: Search) -> None:
     if listed > search.trials:
         logger.warning("%d trials are on the list of this search: all are done, not %d", listed, search.trials)
     until = time.time() + (search.timeout_s if search.timeout_s is not None else float("inf"))
-    begun = len(study.get_trials(deepcopy=False))
+    begun = len(study.get_trials(deepcopy=False)) + studies.taken(study)
     share = partial(_share, search, objective, begun, until)
     name = objective.space.base.name
 
@@ -188,7 +186,8 @@ def _share(
     tick: Callable[[], None] | None = None,
 ) -> None:
     """One process's share of the work."""
-    study = studies.reopened(str(search.storage), search.name, seed=studies.seed_of(search.seed, begun, number))
+    seed = studies.seed_of(search.seed, begun, number, *studies.place_of(str(search.storage)))
+    study = studies.reopened(str(search.storage), search.name, seed=seed)
     studies.work(study, objective, until, tick)
 
 
@@ -209,7 +208,7 @@ def _outcome(study: Study, objective: Objective, panel: Panel, untouched: Plan) 
         gain=gain(report, objective.by, DEFAULTS, TUNED),
         report=report,
         trials=tuple(_row(trial) for trial in done),
-        kept_budget=any(studies.feasible(trial) for trial in done),
+        kept_budget=bool(kept) or not objective.budget,
     )
 
 

@@ -12,8 +12,9 @@ import os
 import platform
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,20 @@ def _database(url: str, tries: int) -> BaseStorage:
         ) from error
 
 
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what goes wrong with the storage into `StoreError`, without its URL, as that may hold a password."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(f"the file of the search can't be read or written: {error.strerror or error}") from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise StoreError(f"the database of the search failed: {str(error).partition(chr(10))[0]}") from error
+
+
+@_answering()
 def begin(place: str, name: str, task: Mapping[str, Any], *, resume: bool) -> Study:
     """A new study of that name, or the one that stands there; `ConfigError` when that is another search."""
     found = storage(place)
@@ -94,21 +109,22 @@ def begin(place: str, name: str, task: Mapping[str, Any], *, resume: bool) -> St
     with _quiet():
         study = optuna.create_study(storage=found, study_name=name, load_if_exists=True)
     plain = json.loads(json.dumps(dict(task)))
-    if there and (different := [k for k in plain if study.user_attrs.get("task", {}).get(k) != plain[k]]):
+    before = study.user_attrs.get("task", plain)  # none where it is begun elsewhere at this moment
+    if there and (different := [k for k in plain if before.get(k) != plain[k]]):
         raise ConfigError(f"the search {name!r} in {place} is another one ({', '.join(different)} differ)")
     study.set_user_attr("task", plain)
     study.set_user_attr("optuna", optuna.__version__)
     return study
 
 
+@_answering()
 def delete(place: str, name: str) -> None:
     """Forget a study, if it is there."""
     if "://" in place or Path(place).exists():
         found = storage(place)
-        with store_errors(place):
-            for study in found.get_all_studies():
-                if study.study_name == name:
-                    found.delete_study(study._study_id)
+        for study in found.get_all_studies():
+            if study.study_name == name:
+                found.delete_study(study._study_id)
 
 
 @contextmanager
@@ -157,6 +173,18 @@ def seed_of(seed: int, *parts: int) -> int:
     return int(np.random.SeedSequence((seed, *parts)).generate_state(1)[0])
 
 
+def place_of(storage: str) -> tuple[int, ...]:
+    """What tells the draws of machines apart that share a database; nothing of a file, whose search repeats exactly."""
+    return (zlib.crc32(platform.node().encode()),) if "://" in storage else ()
+
+
+@_answering()
+def taken(study: Study) -> int:
+    """How many trials are begun or done."""
+    return sum(t.state != TrialState.WAITING for t in study.get_trials(deepcopy=False))
+
+
+@_answering()
 def fill(study: Study, slots: int, first: Mapping[str, Any]) -> int:
     """Put every slot on the list that is not done and that nobody works on: new ones, lost ones, failed ones.
 
@@ -179,33 +207,40 @@ def work(
     while time.time() < until:
         if tick is not None:
             tick()
-        _requeue_lost(study)
-        states = {t.state for t in study.get_trials(deepcopy=False)}
+        with _answering():
+            _requeue_lost(study)
+            states = {t.state for t in study.get_trials(deepcopy=False)}
+            if TrialState.RUNNING in states and TrialState.WAITING not in states:
+                time.sleep(_POLL_S)
+                _fail_stale(study)
+            done = not states & {TrialState.WAITING, TrialState.RUNNING} and not _requeue_forgotten(study)
+        if done:
+            return
         if TrialState.WAITING in states:
             _take(study, objective)
-        elif TrialState.RUNNING in states:
-            time.sleep(_POLL_S)
-            _fail_stale(study)
-        elif not _requeue_forgotten(study):
-            return
 
 
 def _take(study: Study, objective: Callable[[optuna.Trial], float]) -> None:
     """One trial; where this process seemed lost meanwhile, as a laptop that slept does, others have it again."""
-    raised: list[BaseException] = []
+    ours: list[BaseException | None] = []  # what came of the trial that was taken: nothing, or what was raised
 
     def tried(trial: optuna.Trial) -> float:
+        ours.append(None)
         try:
             return objective(_planned(trial))
         except BaseException as error:
-            raised.append(error)
+            ours[0] = error
             raise
 
-    with _quiet():
+    with _quiet(), suppress(_Surplus):
         try:
-            study.optimize(tried, n_trials=1, catch=(_Surplus,))
-        except (ValueError, AssertionError) as error:  # so Optuna refuses to end what others have ended
-            if error in raised:
+            with _answering():
+                study.optimize(tried, n_trials=1, catch=(_Surplus,))
+        except (Exception, KeyboardInterrupt) as error:
+            if ours and ours[0] is not None and not isinstance(ours[0], UpdateFinishedTrialError):
+                raise ours[0] from None
+            # Optuna refuses to end what others have ended.
+            if not ours or not isinstance(error, (ValueError, AssertionError, UpdateFinishedTrialError)):
                 raise
 
 

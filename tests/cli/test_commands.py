@@ -134,6 +134,8 @@ def test_newer_data_needs_no_columns_that_the_model_ignores_and_may_not_be_older
     done = command("forecast", "model", "-h", "2", "--data", "newer.csv")
     assert (pd.read_csv(io.StringIO(done.out))["mean"] == 99.0).all()
     assert "ends before" not in done.err
+    planned = command("forecast", "model", "-h", "2", "--data", "newer.csv", "--future", "newer.csv")
+    assert "newer.csv is ignored: seasonal_naive does not use known columns" in planned.err
     pd.DataFrame({"unique_id": "milk", "ds": days[:1] - pd.Timedelta(days=40), "y": 1.0}).to_csv("old.csv", index=False)
     older = command("forecast", "model", "-h", "2", "--data", "old.csv")
     assert "old.csv ends before 2024-03-30, where the model's demand does" in older.err

@@ -526,6 +526,8 @@ def test_a_store_on_a_full_disk_is_a_store_error(command, home: Path, monkeypatc
         ("coverage = [70, 90]", "between 0 and 1"),
         ("coverage = [0.9, 0.7]", "from and to"),
         ("[costs]\nover = -1\nunder = 2", "from 0 on"),
+        ("bias = inf", "can't be inf"),
+        ("[costs]\nover = 0\nunder = 0", "not both 0"),
         ('skill = "much"', "takes"),
     ],
 )

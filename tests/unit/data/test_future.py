@@ -82,6 +82,15 @@ def test_infinite_numbers_are_refused() -> None:
         fitted.predict(2, future=np.full((1, 2, 1), np.inf))
 
 
+def test_a_plan_without_rows_is_one_that_lacks_all() -> None:
+    panel = Panel.from_frame(
+        pd.DataFrame({"unique_id": "milk", "ds": pd.date_range("2024-05-01", periods=9), "y": 1.0, "price": 1.0}),
+        known=["price"],
+    )
+    future = pd.DataFrame({"unique_id": ["milk"], "ds": pd.date_range("2024-05-10", periods=1), "price": [1.0]})[:0]
+    assert np.isnan(lay_out(panel, 2, future)).all()
+
+
 def test_ids_that_the_model_does_not_know_are_said_before_the_holes() -> None:
     panel = Panel.from_frame(
         pd.DataFrame({"unique_id": "milk", "ds": pd.date_range("2024-05-01", periods=9), "y": 1.0, "price": 1.0}),

@@ -109,6 +109,11 @@ def test_a_pipe_is_written_to_and_a_link_stays_one(tmp_path: Path) -> None:
     assert os.read(reader, 10) == b"seen"
     os.close(reader)
     assert pipe.is_fifo()
+    with (tmp_path / "log").open("wb") as log:
+        log.write(b"old ")
+        log.flush()
+        write_atomic(Path(f"/dev/fd/{log.fileno()}"), lambda out: out.write(b"new"))
+    assert (tmp_path / "log").read_bytes() == b"old new"
     link.symlink_to(file)
     write_atomic(link, lambda out: out.write(b"seen"))
     assert link.is_symlink()

@@ -55,7 +55,9 @@ def test_equal_losses_or_a_single_one_tell_nothing() -> None:
     assert diebold_mariano([1.0], [2.0]).p == 1
     assert diebold_mariano([1.0, 2.0], [2.0, 5.0], horizon=2).p == 1
     assert diebold_mariano([1.0, 2.0], [0.5, 1.5]).p == 0.5  # twice the same difference proves nothing
+    assert diebold_mariano([1.0, 2.0], [0.9, 1.9]).p == 0.5  # nor where rounding makes it differ
     assert diebold_mariano(np.arange(9.0), np.arange(9.0) - 1).p < 0.01
+    assert diebold_mariano(np.arange(9.0), np.arange(9.0) - 1, horizon=3).p == 0.25  # three that do not overlap
 
 
 def test_friedman_is_the_one_of_scipy_with_ties() -> None:

@@ -76,6 +76,15 @@ def test_one_window_of_few_series_tells_nothing(report: Report) -> None:
     assert "too few" in told.between(str)
 
 
+def test_demand_in_one_window_alone_tells_nothing_for_sure() -> None:
+    days = pd.date_range("2024-01-01", periods=60)
+    y = np.where(np.arange(60) % 8 == 0, 5.0, 0.0) * (np.arange(60) < 53)
+    panel = Panel.from_frame(pd.DataFrame({"unique_id": "part", "ds": days, "y": y}))
+    told = gain(fk.backtest(panel, ["naive", "historic_mean"], horizon=7, windows=2), "wape", "naive", "historic_mean")
+    assert np.isfinite(told.value)
+    assert (told.low, told.high) == (-np.inf, np.inf)
+
+
 def test_windows_that_overlap_say_no_more_than_one() -> None:
     panel, models = noise(2), ["naive", "historic_mean"]
     apart, over = (fk.backtest(panel, models, horizon=7, windows=8, step=step) for step in (7, 2))

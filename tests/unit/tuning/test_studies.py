@@ -177,6 +177,63 @@ def test_an_error_of_the_objective_is_not_taken_for_one_of_the_list(place: str) 
         studies.work(begun(place, 2), broken, time.time() + 60)
 
 
+def test_ctrl_c_ends_the_work_on_a_trial_that_others_have_ended_too(place: str) -> None:
+    study = begun(place, 2)
+
+    def interrupted(trial: optuna.Trial) -> float:
+        studies.reopened(place, "s", seed=1).tell(trial.number, state=TrialState.FAIL)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        studies.work(study, interrupted, time.time() + 60)
+
+
+def test_a_full_disk_is_no_error_of_the_model_and_the_other_way_round(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(trial: optuna.Trial) -> float:
+        raise OSError(2, "libgomp.so.1")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    study = begun(place, 2)
+    with pytest.raises(OSError, match="libgomp") as found:
+        studies.work(study, broken, time.time() + 60)
+    assert not isinstance(found.value, StoreError)
+    monkeypatch.setattr(optuna.storages.journal.JournalFileBackend, "append_logs", full)
+    with pytest.raises(StoreError, match="No space left"):
+        studies.work(study, square, time.time() + 60)
+    with pytest.raises(StoreError, match="No space left"):
+        studies.fill(study, 5, {})
+
+
+def test_what_goes_wrong_before_a_trial_is_taken_is_not_swallowed(place: str) -> None:
+    study = begun(place, 2)
+
+    class Broken(optuna.samplers.RandomSampler):
+        def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+            raise ValueError("no such sampler")
+
+    study.sampler = Broken()
+    with pytest.raises(ValueError, match="no such sampler"):
+        studies.work(study, square, time.time() + 60)
+
+
+def test_a_search_that_is_begun_elsewhere_at_this_moment_is_joined(place: str) -> None:
+    optuna.create_study(storage=studies.storage(place), study_name="s")
+    assert studies.begin(place, "s", {"by": "wape"}, resume=True).user_attrs["task"] == {"by": "wape"}
+
+
+def test_who_comes_later_draws_otherwise(place: str) -> None:
+    study = begun(place, 3)
+    before = studies.taken(study)
+    studies.work(study, square, time.time() + 60)
+    assert (before, studies.taken(study)) == (0, 3)
+    assert studies.place_of(place) == ()
+    assert studies.place_of("postgresql://kit@db/searches") != ()
+
+
 def _open(barrier, url: str) -> None:
     barrier.wait()
     studies.storage(url)
