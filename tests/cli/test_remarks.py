@@ -83,7 +83,7 @@ def test_known_columns_that_a_model_does_not_use_are_said_to_be_ignored(command,
     done = command("forecast", "model", "-h", "1", "--future", "plan.csv")
     assert (done.code, done.err) == (0, "plan.csv is ignored: naive does not use known columns\n")
     pytest.importorskip("lightgbm")
-    assert command("fit", demand, "-m", "boosted:trees=5", "-o", "model").err.startswith("boosted fitted on")
+    assert command("fit", demand, "-m", "boosted:trees=5", "-o", "model").err.startswith("boosted:trees=5 fitted on")
     done = command("forecast", "model", "-h", "1", "--future", "plan.csv")
     assert done.err == "plan.csv is ignored: the model was fitted without known columns (--known)\n"
 
