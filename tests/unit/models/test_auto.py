@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,21 @@ def test_when_time_runs_out_the_last_whole_round_decides(panel, monkeypatch):
     assert tried["seasonal_naive"]["out"] == "no time for more"
     better = min(tried, key=lambda name: tried[name]["error"])  # on the three series of the first round
     assert max(fitted.shares, key=fitted.shares.get) == better
+
+
+def test_what_is_compiled_once_is_not_what_a_series_costs(panel, monkeypatch):
+    calls, whole = [], HistoricMean._fit
+
+    def compiling(self, train, horizon):
+        calls.append(len(train))
+        if len(calls) == 1:
+            time.sleep(1.0)
+        return whole(self, train, horizon)
+
+    monkeypatch.setattr(HistoricMean, "_fit", compiling)
+    fitted = Auto(candidates=("historic_mean", WEEKLY)).fit(panel, horizon=H)
+    assert calls[0] == 1
+    assert rows_of(fitted)["historic_mean"]["seconds"] < 0.5
 
 
 def test_nothing_is_begun_that_leaves_no_time_to_fit_the_best_so_far(panel, monkeypatch):
