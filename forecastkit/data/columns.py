@@ -208,13 +208,16 @@ def id_texts(column: pa.ChunkedArray, name: str) -> tuple[Ints, list[str]]:
     """An id column of any type as codes and the texts behind them; 7 and 7.0 are both "7"."""
     if column.null_count:
         raise DataError(f"column {name!r} has {counted(column.null_count, 'empty id')}")
-    if len(column) and column.slice(1).equals(
-        column.slice(0, len(column) - 1)
-    ):  # one series, told without counting its texts
+    if _is_constant(column):  # one series, told without counting its texts
         codes, values = np.zeros(len(column), np.int64), [column[0].as_py()]
     else:
         codes, values = _dictionary(column)
     return codes, [str(int(v) if isinstance(v, float) and v.is_integer() else v) for v in values]
+
+
+def _is_constant(column: pa.ChunkedArray) -> bool:
+    """Whether there are rows, and all are alike: each is compared with the one before."""
+    return len(column) > 0 and bool(column.slice(1).equals(column.slice(0, len(column) - 1)))
 
 
 def _dictionary(column: pa.ChunkedArray) -> tuple[Ints, list[Any]]:
