@@ -94,7 +94,7 @@ class Embed(nn.Module):
 class Worth(NamedTuple):
     """What covariates add to demand, in spreads of the window.
 
-    history: [B, L] · ahead: [B, H] · lags: [B, H, J] · own: [B, H, 1] what this window's regression says alone.
+    history: [B, R] · ahead: [B, H] · lags: [B, H, J] · own: [B, H, 1] what this window's regression says alone.
     """
 
     history: Tensor
@@ -120,9 +120,9 @@ class Response(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, z: Tensor, seen: Tensor, known: Tensor, static: Tensor, known_lags: Tensor) -> Worth:
-        """z: [B, L] the window · known: [B, L + H, F] · static: [B, S] · known_lags: [B, H, J, F]."""
+        """z: [B, R] the window · known: [B, R + H, F] · static: [B, S] · known_lags: [B, H, J, F]."""
         span = z.shape[1]
-        shared = self._shared(known, static)  # [B, L + H]
+        shared = self._shared(known, static)  # [B, R + H]
         slopes, usual = self._regression(z - shared[:, :span], seen, known[:, :span])
         own = _at(known, slopes, usual)
         worth = shared + self.trust * own
@@ -138,7 +138,7 @@ class Response(nn.Module):
         return self.out(torch.tanh(inner))[..., 0].float()
 
     def _regression(self, left: Tensor, seen: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Slopes [B, 1, F] of what is left [B, L] on the covariates [B, L, F] around their usual values [B, 1, F]."""
+        """Slopes [B, 1, F] of what is left [B, R] on the covariates [B, R, F] around their usual values [B, 1, F]."""
         here = seen.float()
         count = here.sum(1, keepdim=True).clamp(min=1.0)  # [B, 1]
         usual = masked_mean_columns(known, seen)

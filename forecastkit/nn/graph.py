@@ -135,12 +135,13 @@ class Graph(nn.Module):
         return list(groups.values())
 
     def _batch(self, own: Sized, seen: Tensor, usual: Tensor, blocks: tuple[Tensor, ...], calendar: Tensor) -> Batch:
-        first, (known, past, static) = self.plan.context - self.plan.lookback, blocks
+        plan, (known, past, static) = self.plan, blocks
+        first = plan.context - plan.recall
         return Batch(
             y=own.y[:, first:],
             seen=seen[:, first:],
             known=known[:, first:],
-            past=past[:, first:],
+            past=past[:, plan.context - plan.lookback :],
             static=static,
             calendar=calendar,
             prior=((usual - own.shift) / own.units).float(),

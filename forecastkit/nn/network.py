@@ -1,8 +1,9 @@
 """The network: scale the window, mix simple forecasts, correct the mix with what a GRU or LSTM read.
 
     window [B, L] -> scaled x -> patches -> GRU/LSTM -> last state ─┐
-                        └──> bases [B, H, M] (last values, seasons) ┼─> head, one for all steps -> mix, correction,
-    covariates, calendar, lags of each step [B, H, .] ──────────────┘                              spreads, mean
+                        └──> bases [B, H, M] (last values, seasons, ┼─> head, one for all steps -> mix, correction,
+                             times alike)                           │                              spreads, mean
+    covariates, calendar, lags of each step [B, H, .] ──────────────┘
 
 The output layer starts at zero, so that an untrained network forecasts the even mix of the bases. Everything between
 scaling and its inverse is in units of the window's own spread: a constant window is forecast as that constant.
@@ -24,6 +25,7 @@ from forecastkit.data.panel import Floats
 from forecastkit.nn.covariates import Embed, Expand, Response, joined, masked_mean_columns, product
 from forecastkit.nn.distributions import Distribution, positive
 from forecastkit.nn.plan import Plan
+from forecastkit.nn.recall import HEADS, Recall
 from forecastkit.nn.windows import Batch
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)  # trained; others are interpolated
@@ -132,11 +134,12 @@ class Network(nn.Module, Head):
         self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
         self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
         self.step = nn.Parameter(torch.zeros(plan.block, hidden))
-        bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags)
+        bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags) + HEADS * bool(known)
         self.from_step = nn.Linear(bases + len(plan.lags) + known + bool(known) + calendar, hidden, bias=False)
         self.deepen = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, self.own + bases)
         self.response = Response(self.expand_known.variances(), self.embed.width) if known else None
+        self.recall = Recall(known, plan.recall, plan.block, plan.season) if known else None
         for name, constant in (("averages", _averages(plan)), ("bases", _bases(plan)), ("from_gaps", _from_gaps())):
             self.register_buffer(name, constant, persistent=False)
         self._start_at_the_bases(bases)
@@ -151,11 +154,13 @@ class Network(nn.Module, Head):
             if seasons := len(_seasons(self.plan)):  # levels weigh little at first where there is a season
                 first = self.own + seasons
                 self.out.bias[first : first + len(_levels(self.plan))] = -4.0
+            if self.recall is not None:
+                self.out.bias[-HEADS:] = -4.0
 
     def forward(self, batch: Batch, keep: Tensor | None = None) -> Output:
         """Forecasts of a batch; `keep` [B, H, D] weighs the entries of the head's state in training (dropout)."""
         head, bases, scale = self._answer(batch, keep)
-        return self._output(head, bases, batch, scale)
+        return self._output(head, bases, batch.newest(self.plan.lookback), scale)
 
     def lines(self, batch: Batch, weights: Tensor) -> Tensor:
         """Means of the mean and the quantiles, weighed by the columns of `weights` [1 + Q, P]; [B, H * P].
@@ -179,12 +184,15 @@ class Network(nn.Module, Head):
 
     def read(self, batch: Batch) -> Read:
         """Everything up to the head."""
-        scale, apart = self._scaled(batch)
-        usual = masked_mean_columns(batch.known[:, : self.plan.lookback], batch.seen)  # [B, 1, K]
-        known = self.expand_known(batch.known, usual)  # [B, L + H, F]
+        newest = batch.newest(self.plan.lookback)
+        scale, apart = self._scaled(newest)
+        usual = masked_mean_columns(newest.known[:, : self.plan.lookback], newest.seen)  # [B, 1, K]
+        known = self.expand_known(batch.known, usual)  # [B, R + H, F]
+        lags = self.expand_known(batch.known_lags, usual[:, None])  # [B, H, J, F]
         static = self.embed(batch.static)
-        bases, own, z = self._bases(batch, apart, scale, known, static)
-        state = self._state(batch, z, known, static)
+        z, bases, own = self._bases(batch, apart, scale, (known, lags), static)
+        known = known[:, self.plan.recall - self.plan.lookback :]
+        state = self._state(newest, z, known, static)
         features = joined(own, known[:, self.plan.lookback :], batch.calendar)
         return Read(state, joined(bases.clamp(-10.0, 10.0), batch.lags_seen.float(), features), bases, scale)
 
@@ -211,22 +219,24 @@ class Network(nn.Module, Head):
         return unit * torch.sinh(x) if self.plan.log else x
 
     def _bases(
-        self, batch: Batch, apart: Tensor, scale: Scale, known: Tensor, static: Tensor
+        self, batch: Batch, apart: Tensor, scale: Scale, covariates: tuple[Tensor, Tensor], static: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Simple forecasts in spreads from the centre [B, H, M], the series' own response [B, H, .], the window [B, L].
+        """The window [B, L] and simple forecasts [B, H, M] in spreads from the centre, its own response [B, H, .].
 
         What the covariates are worth is taken out of the history first and put back for the periods ahead.
         """
-        span, steps = self.plan.lookback, batch.calendar.shape[1]
+        (known, known_lags), steps = covariates, batch.calendar.shape[1]
         spread = scale.spread.clamp(min=1e-6)
-        z = apart / spread
-        if self.response is None:
-            return self._with_lags(self._means(z, batch.seen, steps), batch, scale, None), known[:, span:, :0], z
-        usual = masked_mean_columns(batch.known[:, :span], batch.seen)[:, None]
-        worth = self.response(z, batch.seen, known, static, self.expand_known(batch.known_lags, usual))
-        means = self._means(torch.where(batch.seen, z - worth.history, 0.0), batch.seen, steps)
-        bases = self._with_lags(means, batch, scale, worth.lags) + worth.ahead[..., None]
-        return bases, worth.own, z
+        if self.response is None or self.recall is None:
+            z = apart / spread
+            return z, self._with_lags(self._means(z, batch.seen, steps), batch, scale, None), known[:, -steps:, :0]
+        newest, seen = slice(self.plan.recall - self.plan.lookback, None), batch.seen
+        z = torch.where(seen, (self._squeeze(batch.y, scale.unit) - scale.center) / spread, 0.0)  # [B, R]
+        worth = self.response(z, seen, known, static, known_lags)
+        left = torch.where(seen, z - worth.history, 0.0)
+        means = self._with_lags(self._means(left[:, newest], seen[:, newest], steps), batch, scale, worth.lags)
+        bases = torch.cat([means, self.recall(left, seen, known)], -1) + worth.ahead[..., None]
+        return z[:, newest], bases, worth.own
 
     def _with_lags(self, means: Tensor, batch: Batch, scale: Scale, worth: Tensor | None) -> Tensor:
         """The bases [B, H, M] and those that look further back than the window, without what covariates added there."""

@@ -124,9 +124,14 @@ class Plan:
         return self.distribution is not None and self.distribution.whole
 
     @property
+    def recall(self) -> int:
+        """Periods of history in which times like those ahead are looked for, where covariates tell what is alike."""
+        return max(self.lookback, 2 * self.season) if self.known.sizes else self.lookback
+
+    @property
     def context(self) -> int:
         """Periods of history that a forecast depends on."""
-        return max((self.lookback, *self.lags))
+        return max((self.recall, *self.lags))
 
     def like(self, other: Plan) -> bool:
         """Whether a network of this plan still suits a panel that asks for the `other`, of a longer history perhaps."""

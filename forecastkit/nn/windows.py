@@ -31,9 +31,9 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class Batch(NamedTuple):
-    """B windows: L periods of history and what is known of the H periods after.
+    """B windows: R periods of history, the newest L of which are read, and what is known of the H periods after.
 
-    y, seen: [B, L] · known: [B, L + H, K] · past: [B, L, P] · static: [B, S] · calendar: [B, H, C] · prior: [B, 1]
+    y, seen: [B, R] · known: [B, R + H, K] · past: [B, L, P] · static: [B, S] · calendar: [B, H, C] · prior: [B, 1]
     what to believe where nothing was seen · base: [B, 1], zero demand lies at -base · lags, lags_seen: [B, H, J]
     demand that many periods before a step (whole multiples of the lag, so that it lies in the past) · known_lags:
     [B, H, J, K] the covariates then.
@@ -54,6 +54,15 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         return Batch(*(sent(tensor, device) for tensor in self))
+
+    def newest(self, periods: int) -> Batch:
+        """The same windows with so many periods of history."""
+        first = self.y.shape[1] - periods
+        return (
+            self._replace(y=self.y[:, first:], seen=self.seen[:, first:], known=self.known[:, first:])
+            if first
+            else self
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +106,7 @@ class Windows:
     def batch(self, series: Tensor, start: Tensor, steps: int) -> Batch:
         """The windows whose first forecast period is column `start` [B] of `series` [B], with `steps` periods ahead."""
         device, rows, lag = self.home, series[:, None], self.lags
-        history = start[:, None] + torch.arange(-self.plan.lookback, 0, device=device)  # [B, L]
+        history = start[:, None] + torch.arange(-self.plan.recall, 0, device=device)  # [B, R]
         step = torch.arange(steps, device=device)
         future = start[:, None] + step  # [B, H]
         before = future[..., None] - lag * (step[:, None] // lag + 1 if len(lag) else 1)  # [B, H, J]
@@ -107,7 +116,7 @@ class Windows:
             y=self.y[rows, history],
             seen=self.seen[rows, history],
             known=self.known[rows, everything],
-            past=self.past[rows, history],
+            past=self.past[rows, history[:, -self.plan.lookback :]],
             static=self.static[series],
             calendar=self.calendar[period],
             prior=self.prior[rows],

@@ -55,6 +55,16 @@ def test_a_person_decides_the_sizes():
     assert (plan.season, plan.lookback, plan.patch) == (14, 30, 5)
 
 
+def test_where_covariates_are_known_ahead_two_seasons_are_looked_through():
+    rows = panel_of("W-MON", 156).to_frame().assign(price=2.0)
+    plan = resolve(Panel.from_frame(rows, known=("price",)), 13, None, None, None)
+    assert (plan.lookback, plan.recall, plan.context) == (52, 104, 104)
+    plan = resolve(Panel.from_frame(rows), 13, None, None, None)
+    assert (plan.lookback, plan.recall, plan.context) == (52, 52, 52)
+    plan = resolve(Panel.from_frame(rows, known=("price",)), 13, 4, 20, None)
+    assert (plan.lookback, plan.recall) == (20, 20)
+
+
 def test_a_plan_survives_json():
     rows = panel_of("D", 50).to_frame().assign(price=np.linspace(1, 2, 50), event="none")
     plan = resolve(Panel.from_frame(rows, known=("price", "event")), 7, None, None, None)
