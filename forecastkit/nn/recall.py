@@ -25,36 +25,36 @@ class Recall(nn.Module):
     Nadaraya (1964), On estimating regression; as attention: Vaswani et al. (2017), Attention is all you need.
     """
 
-    age: Tensor  # [1, R] of the periods of the window, in windows
-    waves: Tensor  # [K, H, R] closeness of each step and period in the season
+    place: Tensor  # [R, 1 + 2K] of a period: its age in windows, and where it stands in the season
+    phase: Tensor  # [H, 2K] where a step stands in the season
 
     def __init__(self, features: int, periods: int, horizon: int, season: int) -> None:
         super().__init__()
-        waves = _WAVES if season > 2 else 0
+        waves = torch.arange(1, 1 + (_WAVES if season > 2 else 0))
         self.near = nn.Parameter(torch.full((HEADS, features), _NEAR))
         self.recent = nn.Parameter(torch.linspace(-_RECENT, _RECENT, HEADS))
-        self.season = nn.Parameter(torch.full((HEADS, waves), _SEASON))
-        back = torch.arange(periods, 0, -1)
-        apart = (torch.arange(horizon)[:, None] + back) * (2 * math.pi / season)  # [H, R]
-        cosines = [torch.cos(wave * apart) for wave in range(1, 1 + waves)]
-        self.register_buffer("age", (back[None] - 1) / periods, persistent=False)
-        waves_of = torch.stack(cosines) if waves else torch.zeros(0, horizon, periods)
-        self.register_buffer("waves", waves_of, persistent=False)
+        self.season = nn.Parameter(torch.full((HEADS, len(waves)), _SEASON))
+        turns = torch.arange(-periods, horizon)[:, None] * waves * (2 * math.pi / season)  # [R + H, K]
+        circle = torch.cat([turns.cos(), turns.sin()], -1)  # whose products are cosines of differences
+        age = torch.arange(periods - 1, -1, -1)[:, None] / periods
+        self.register_buffer("place", torch.cat([age, circle[:periods]], -1), persistent=False)
+        self.register_buffer("phase", circle[periods:], persistent=False)
 
     def forward(self, values: Tensor, seen: Tensor, known: Tensor) -> Tensor:
         """values: [B, R], 0 where not seen · known: [B, R + H, F] -> [B, H, M], one column a way of being alike."""
         span, near = values.shape[1], self.near.exp()  # [M, F]
-        have, ask = known[:, :span], known[:, span:]
-        steps = ask.shape[1]
-        # The squares of what is asked for are the same for all periods, and a softmax does not see them.
-        sought = (2 * ask[:, None] * near[:, None]).flatten(1, 2)  # [B, M * H, F]
-        alike = product(sought, have.mT).unflatten(1, (HEADS, steps))  # [B, M, H, R]
-        apart = product(have.square(), near.mT).mT + _UNSEEN * (~seen[:, None]).float()  # [B, M, R]
-        score = alike - apart[:, :, None] + self._always(steps)
-        found = product(torch.softmax(score, -1).flatten(1, 2), values.clamp(-_WILD, _WILD)[..., None])  # [B, M * H, 1]
-        return found.unflatten(1, (HEADS, steps)).squeeze(-1).mT
+        have, ask, unseen = known[:, :span], known[:, None, span:], (~seen).float()[..., None]
+        # How alike is minus a distance, but for the squares of what is asked for: a softmax does not see what all
+        # periods share. So one product of what a period is and what a step looks for says it all.
+        period = torch.cat([have, have.square(), unseen, self.place.expand(len(have), -1, -1)], -1)  # [B, R, D]
+        always = self._always(near, ask.shape[2])  # [M, H, D - F]
+        sought = torch.cat([2 * ask * near[:, None], always.expand(len(have), -1, -1, -1)], -1)  # [B, M, H, D]
+        share = torch.softmax(product(sought.flatten(1, 2), period.mT), -1)  # [B, M * H, R]
+        found = product(share, values.clamp(-_WILD, _WILD)[..., None])
+        return found.unflatten(1, (HEADS, -1)).squeeze(-1).mT
 
-    def _always(self, steps: int) -> Tensor:
-        """What is the same for every window: season and age; [M, H, R]."""
-        season = (self.season @ self.waves[:, :steps].flatten(1)).unflatten(1, (steps, -1))
-        return season - (self.recent.exp()[:, None] * self.age)[:, None]
+    def _always(self, near: Tensor, steps: int) -> Tensor:
+        """What a step looks for whatever its covariates: few of others, what was seen, what is new, its season."""
+        plain = torch.cat([-near, near.new_full((HEADS, 1), -_UNSEEN), -self.recent.exp()[:, None]], -1)  # [M, F + 2]
+        season = self.season.repeat(1, 2)[:, None] * self.phase[:steps]  # [M, H, 2K]
+        return torch.cat([plain[:, None].expand(-1, steps, -1), season], -1)
