@@ -31,7 +31,8 @@ class GRU(RecurrentForecaster):
     head: quantiles, which any demand has; negative_binomial for counts and tweedie for demand from 0, whose mean and
         quantiles come from that distribution. These two are not compiled.
     decoder: direct forecasts all steps at once; rolled a patch at a time, on demand drawn from its own forecasts.
-    lookback: periods of history that a forecast reads; None is up to 14 seasons, as the history permits.
+    lookback: periods of history that a forecast reads; None is up to 14 seasons, as the history permits. Where
+        covariates are known ahead, at least two seasons are looked through for times like those ahead.
     patch: periods of one recurrent step; None is the season, or the largest divisor of a long one up to 24.
     season: periods in a season; None takes the panel's.
     scaling: linear scales each window by its spread; log squeezes it first, for demand whose promotions multiply;

@@ -118,8 +118,9 @@ class RecurrentFitted(Fitted):
             try:
                 network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in own.items()})
             except RuntimeError as error:  # names or shapes of weights
+                reason = str(error).splitlines()[0].rstrip(":")
                 raise StoreError(
-                    f"the weights are not of this version's network, fit the model again: {error}"
+                    f"the weights are not of this version's network, fit the model again: {reason}"
                 ) from error
             networks.append(network.to(device))
         return cls(networks=tuple(networks), **common)

@@ -25,12 +25,13 @@ from forecastkit.data.panel import Floats
 from forecastkit.nn.covariates import Embed, Expand, Response, joined, masked_mean_columns, product
 from forecastkit.nn.distributions import Distribution, positive
 from forecastkit.nn.plan import Plan
-from forecastkit.nn.recall import HEADS, Recall
+from forecastkit.nn.recall import WAYS, Recall
 from forecastkit.nn.windows import Batch
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)  # trained; others are interpolated
 _MIDDLE = LEVELS.index(0.5)
 _NORMAL = (-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645)  # the same levels of a standard normal
+_LITTLE = -4.0  # logarithm of the weight that bases have at first beside those of the season, or beside levels
 _FAR = 20.0  # spreads that a forecast may be away from the mix of bases
 
 Cells = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -134,7 +135,7 @@ class Network(nn.Module, Head):
         self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
         self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
         self.step = nn.Parameter(torch.zeros(plan.block, hidden))
-        bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags) + HEADS * bool(known)
+        bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags) + WAYS * bool(known)
         self.from_step = nn.Linear(bases + len(plan.lags) + known + bool(known) + calendar, hidden, bias=False)
         self.deepen = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, self.own + bases)
@@ -153,9 +154,9 @@ class Network(nn.Module, Head):
                 self.out.bias[2 : self.own] = torch.log(torch.expm1(gaps))  # softplus gives the gaps back
             if seasons := len(_seasons(self.plan)):  # levels weigh little at first where there is a season
                 first = self.own + seasons
-                self.out.bias[first : first + len(_levels(self.plan))] = -4.0
-            if self.recall is not None:
-                self.out.bias[-HEADS:] = -4.0
+                self.out.bias[first : first + len(_levels(self.plan))] = _LITTLE
+            if self.recall is not None:  # its widths are to be learned yet
+                self.out.bias[-WAYS:] = _LITTLE
 
     def forward(self, batch: Batch, keep: Tensor | None = None) -> Output:
         """Forecasts of a batch; `keep` [B, H, D] weighs the entries of the head's state in training (dropout)."""
@@ -184,16 +185,16 @@ class Network(nn.Module, Head):
 
     def read(self, batch: Batch) -> Read:
         """Everything up to the head."""
-        newest = batch.newest(self.plan.lookback)
+        newest, older = batch.newest(self.plan.lookback), self.plan.older
         scale, apart = self._scaled(newest)
+        z = apart / scale.spread.clamp(min=1e-6)
         usual = masked_mean_columns(newest.known[:, : self.plan.lookback], newest.seen)  # [B, 1, K]
         known = self.expand_known(batch.known, usual)  # [B, R + H, F]
         lags = self.expand_known(batch.known_lags, usual[:, None])  # [B, H, J, F]
         static = self.embed(batch.static)
-        z, bases, own = self._bases(batch, apart, scale, (known, lags), static)
-        known = known[:, self.plan.recall - self.plan.lookback :]
-        state = self._state(newest, z, known, static)
-        features = joined(own, known[:, self.plan.lookback :], batch.calendar)
+        bases, own = self._bases(batch, self._with_older(z, batch, scale), scale, known, lags, static)
+        state = self._state(newest, z, known[:, older:], static)
+        features = joined(own, known[:, self.plan.recall :], batch.calendar)
         return Read(state, joined(bases.clamp(-10.0, 10.0), batch.lags_seen.float(), features), bases, scale)
 
     def _scaled(self, batch: Batch) -> tuple[Scale, Tensor]:
@@ -218,25 +219,28 @@ class Network(nn.Module, Head):
     def _stretch(self, x: Tensor, unit: Tensor) -> Tensor:
         return unit * torch.sinh(x) if self.plan.log else x
 
-    def _bases(
-        self, batch: Batch, apart: Tensor, scale: Scale, covariates: tuple[Tensor, Tensor], static: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The window [B, L] and simple forecasts [B, H, M] in spreads from the centre, its own response [B, H, .].
+    def _with_older(self, z: Tensor, batch: Batch, scale: Scale) -> Tensor:
+        """The window z [B, L] and what lies before it, around a mean of its own as levels change; [B, R]."""
+        if not (older := self.plan.older):
+            return z
+        apart, _ = spread_out(self._squeeze(batch.y[:, :older], scale.unit), batch.seen[:, :older])
+        return torch.cat([apart / scale.spread.clamp(min=1e-6), z], 1)
 
-        What the covariates are worth is taken out of the history first and put back for the periods ahead.
+    def _bases(
+        self, batch: Batch, z: Tensor, scale: Scale, known: Tensor, lags: Tensor, static: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Simple forecasts in spreads from the centre [B, H, M] and the series' own response [B, H, .].
+
+        What the covariates are worth is taken out of the history z [B, R] first and put back for the periods ahead.
         """
-        (known, known_lags), steps = covariates, batch.calendar.shape[1]
-        spread = scale.spread.clamp(min=1e-6)
+        steps, older, seen = batch.calendar.shape[1], self.plan.older, batch.seen
         if self.response is None or self.recall is None:
-            z = apart / spread
-            return z, self._with_lags(self._means(z, batch.seen, steps), batch, scale, None), known[:, -steps:, :0]
-        newest, seen = slice(self.plan.recall - self.plan.lookback, None), batch.seen
-        z = torch.where(seen, (self._squeeze(batch.y, scale.unit) - scale.center) / spread, 0.0)  # [B, R]
-        worth = self.response(z, seen, known, static, known_lags)
+            return self._with_lags(self._means(z, seen, steps), batch, scale, None), known[:, -steps:, :0]
+        worth = self.response(z, seen, known, static, lags)
         left = torch.where(seen, z - worth.history, 0.0)
-        means = self._with_lags(self._means(left[:, newest], seen[:, newest], steps), batch, scale, worth.lags)
-        bases = torch.cat([means, self.recall(left, seen, known)], -1) + worth.ahead[..., None]
-        return z[:, newest], bases, worth.own
+        means = self._with_lags(self._means(left[:, older:], seen[:, older:], steps), batch, scale, worth.lags)
+        bases = torch.cat([means, self.recall(left, seen, known)], -1)
+        return bases + worth.ahead[..., None], worth.own
 
     def _with_lags(self, means: Tensor, batch: Batch, scale: Scale, worth: Tensor | None) -> Tensor:
         """The bases [B, H, M] and those that look further back than the window, without what covariates added there."""

@@ -88,11 +88,11 @@ def _within(column: Floats, offsets: Ints) -> float:
 class Plan:
     """What a network is built for.
 
-    horizon: periods that it is trained for, H · season: periods, m · lookback: periods of history that it reads, L ·
-    patch: periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season that each step
-    looks back by · yearly: the history is long enough for the time of the year to mean something · log: windows are
-    scaled by their level and squeezed like a logarithm, else by their spread · head: quantiles, or the distribution
-    that demand is thought to have · decoder: direct, or rolled from patch to patch.
+    horizon: periods that it is trained for, H · season: periods, m · lookback: periods of history that are read as a
+    whole, L · patch: periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season
+    that each step looks back by · yearly: the history is long enough for the time of the year to mean something · log:
+    windows are scaled by their level and squeezed like a logarithm, else by their spread · head: quantiles, or the
+    distribution that demand is thought to have · decoder: direct, or rolled from patch to patch.
     """
 
     horizon: int
@@ -125,8 +125,13 @@ class Plan:
 
     @property
     def recall(self) -> int:
-        """Periods of history in which times like those ahead are looked for, where covariates tell what is alike."""
+        """Periods of history in which times like those ahead are looked for, where covariates tell what is alike, R."""
         return max(self.lookback, 2 * self.season) if self.known.sizes else self.lookback
+
+    @property
+    def older(self) -> int:
+        """Those of them that lie before what is read as a whole."""
+        return self.recall - self.lookback
 
     @property
     def context(self) -> int:

@@ -6,12 +6,13 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from forecastkit.nn.covariates import product
-
-HEADS = 4
+WAYS = 4  # of being alike, side by side
 _WAVES = 2  # of the season, in which periods lie near or far from each other
-_NEAR, _SEASON, _RECENT = -1.0, 1.0, 2.0  # first weights: of covariates (logarithm), of the season, of age (logarithm)
+_NEAR = -1.0  # logarithm of the first weight of a covariate's squared difference
+_RECENT = 2.0  # the first weights of age, one a way: logarithms from minus this to this
+_SEASON = 1.0  # first weight of a wave of the season
 _WILD = 10.0  # spreads beyond which demand counts as that
 _UNSEEN = 1e9
 
@@ -28,13 +29,13 @@ class Recall(nn.Module):
     place: Tensor  # [R, 1 + 2K] of a period: its age in windows, and where it stands in the season
     phase: Tensor  # [H, 2K] where a step stands in the season
 
-    def __init__(self, features: int, periods: int, horizon: int, season: int) -> None:
+    def __init__(self, features: int, periods: int, steps: int, season: int) -> None:
         super().__init__()
-        waves = torch.arange(1, 1 + (_WAVES if season > 2 else 0))
-        self.near = nn.Parameter(torch.full((HEADS, features), _NEAR))
-        self.recent = nn.Parameter(torch.linspace(-_RECENT, _RECENT, HEADS))
-        self.season = nn.Parameter(torch.full((HEADS, len(waves)), _SEASON))
-        turns = torch.arange(-periods, horizon)[:, None] * waves * (2 * math.pi / season)  # [R + H, K]
+        waves = torch.arange(1, 1 + min(_WAVES, season // 2))
+        self.near = nn.Parameter(torch.full((WAYS, features), _NEAR))
+        self.recent = nn.Parameter(torch.linspace(-_RECENT, _RECENT, WAYS))
+        self.seasonal = nn.Parameter(torch.full((WAYS, len(waves)), _SEASON))
+        turns = torch.arange(-periods, steps)[:, None] * waves * (2 * math.pi / season)  # [R + H, K]
         circle = torch.cat([turns.cos(), turns.sin()], -1)  # whose products are cosines of differences
         age = torch.arange(periods - 1, -1, -1)[:, None] / periods
         self.register_buffer("place", torch.cat([age, circle[:periods]], -1), persistent=False)
@@ -46,15 +47,27 @@ class Recall(nn.Module):
         have, ask, unseen = known[:, :span], known[:, None, span:], (~seen).float()[..., None]
         # How alike is minus a distance, but for the squares of what is asked for: a softmax does not see what all
         # periods share. So one product of what a period is and what a step looks for says it all.
-        period = torch.cat([have, have.square(), unseen, self.place.expand(len(have), -1, -1)], -1)  # [B, R, D]
+        period = torch.cat([have, have.square(), unseen, self.place.expand(have.shape[0], -1, -1)], -1)  # [B, R, D]
         always = self._always(near, ask.shape[2])  # [M, H, D - F]
-        sought = torch.cat([2 * ask * near[:, None], always.expand(len(have), -1, -1, -1)], -1)  # [B, M, H, D]
-        share = torch.softmax(product(sought.flatten(1, 2), period.mT), -1)  # [B, M * H, R]
-        found = product(share, values.clamp(-_WILD, _WILD)[..., None])
-        return found.unflatten(1, (HEADS, -1)).squeeze(-1).mT
+        sought = torch.cat([2 * ask * near[:, None], always.expand(have.shape[0], -1, -1, -1)], -1)  # [B, M, H, D]
+        found = attended(sought.flatten(1, 2), period, values.clamp(-_WILD, _WILD))
+        return found.unflatten(1, (WAYS, -1)).mT
 
     def _always(self, near: Tensor, steps: int) -> Tensor:
         """What a step looks for whatever its covariates: few of others, what was seen, what is new, its season."""
-        plain = torch.cat([-near, near.new_full((HEADS, 1), -_UNSEEN), -self.recent.exp()[:, None]], -1)  # [M, F + 2]
-        season = self.season.repeat(1, 2)[:, None] * self.phase[:steps]  # [M, H, 2K]
+        plain = torch.cat([-near, near.new_full((WAYS, 1), -_UNSEEN), -self.recent.exp()[:, None]], -1)  # [M, F + 2]
+        season = self.seasonal.repeat(1, 2)[:, None] * self.phase[:steps]  # [M, H, 2K]
         return torch.cat([plain[:, None].expand(-1, steps, -1), season], -1)
+
+
+def attended(sought: Tensor, period: Tensor, values: Tensor) -> Tensor:
+    """Means of `values` [B, R], weighed by the softmax of `sought` [B, S, D] times `period` [B, R, D]; [B, S].
+
+    In single precision always, and without keeping a weight for each pair of step and period.
+    """
+    if torch.compiler.is_exporting():  # ONNX Runtime is quickest with the three steps
+        return (torch.softmax(sought @ period.mT, -1) @ values[..., None]).squeeze(-1)
+    wide = functional.pad(values.float()[..., None], (0, period.shape[-1] - 1))  # torch's kernels want all as wide
+    triple = sought.float()[:, None], period.float()[:, None], wide[:, None]
+    with torch.autocast(values.device.type, enabled=False):
+        return functional.scaled_dot_product_attention(*triple, scale=1.0)[:, 0, :, 0]

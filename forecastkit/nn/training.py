@@ -173,7 +173,9 @@ class _Course:
             except torch.OutOfMemoryError as error:
                 batch = course.options.batch // 2
                 if not batch:
-                    raise FitError("the device has no memory for one window: take a shorter lookback") from error
+                    raise FitError(
+                        "the device has no memory for one window: take a shorter lookback, season or horizon"
+                    ) from error
                 logger.warning("out of memory with %d windows a step: from the start with %d", 2 * batch, batch)
                 self.network.load_state_dict(begun)
                 course = replace(course, options=replace(course.options, batch=batch))

@@ -56,13 +56,10 @@ class Batch(NamedTuple):
         return Batch(*(sent(tensor, device) for tensor in self))
 
     def newest(self, periods: int) -> Batch:
-        """The same windows with so many periods of history."""
-        first = self.y.shape[1] - periods
-        return (
-            self._replace(y=self.y[:, first:], seen=self.seen[:, first:], known=self.known[:, first:])
-            if first
-            else self
-        )
+        """The same with so many periods of demand and known covariates."""
+        if not (older := self.y.shape[1] - periods):
+            return self
+        return self._replace(y=self.y[:, older:], seen=self.seen[:, older:], known=self.known[:, older:])
 
 
 @dataclass(frozen=True, eq=False)
