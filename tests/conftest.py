@@ -13,6 +13,8 @@ import pytest
 from forecastkit.data.panel import Panel
 
 ROOT = Path(__file__).parent.parent
+# Before torch is imported, which reads it then: the workers of a run share the cores, as `make test` says too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Before MLflow is imported, which reads them then: nothing is sent anywhere, and no bars.
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
