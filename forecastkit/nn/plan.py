@@ -130,7 +130,7 @@ class Plan:
 
     @property
     def older(self) -> int:
-        """Those of them that lie before what is read as a whole."""
+        """Periods of `recall` that lie before the lookback."""
         return self.recall - self.lookback
 
     @property

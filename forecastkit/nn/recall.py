@@ -65,8 +65,6 @@ def attended(sought: Tensor, period: Tensor, values: Tensor) -> Tensor:
 
     In single precision always, and without keeping a weight for each pair of step and period.
     """
-    if torch.compiler.is_exporting():  # ONNX Runtime is quickest with the three steps
-        return (torch.softmax(sought @ period.mT, -1) @ values[..., None]).squeeze(-1)
     wide = functional.pad(values.float()[..., None], (0, period.shape[-1] - 1))  # torch's kernels want all as wide
     triple = sought.float()[:, None], period.float()[:, None], wide[:, None]
     with torch.autocast(values.device.type, enabled=False):
