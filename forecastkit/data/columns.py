@@ -61,26 +61,18 @@ class Columns:
 def to_arrow(frame: Any, columns: Columns) -> pa.Table:
     """The columns that are needed of any eager or lazy frame, as an Arrow table."""
     frame = _with_index(frame, columns)
-    if isinstance(frame, pa.Table):
-        names = frame.column_names
-    else:
-        names = list(map(str, frame.columns)) if hasattr(frame, "index") and hasattr(frame, "columns") else []
+    # A wrapper around each pandas column would cost as much as reading a short one.
+    eager = frame if isinstance(frame, (pa.Table, pd.DataFrame)) else _eager(frame)
+    labels = eager.column_names if isinstance(eager, pa.Table) else list(eager.columns)
+    names = list(map(str, labels))
     if twice := sorted({name for _, name in columns if names.count(name) > 1}):
         raise DataError(f"the table has {names.count(twice[0])} columns named {twice[0]!r}: rename or drop one")
-    return frame if isinstance(frame, pa.Table) else _from_any(frame, columns)
-
-
-def _from_any(frame: Any, columns: Columns) -> pa.Table:
-    # A wrapper around each pandas column would cost as much as reading a short one.
-    eager = frame if isinstance(frame, pd.DataFrame) else _eager(frame)
     if isinstance(eager, pa.Table):
         return eager
     needed = {name for _, name in columns}
     arrays = {
-        str(name): _arrow_column(eager[name], str(name), str(name) == columns.id)
-        if str(name) in needed
-        else pa.nulls(len(eager))
-        for name in eager.columns
+        name: _arrow_column(eager[label], name, name == columns.id) if name in needed else pa.nulls(len(eager))
+        for name, label in zip(names, labels, strict=True)
     }
     return pa.table(arrays)
 

@@ -41,7 +41,7 @@ class Covariates:
     def __len__(self) -> int:
         return len(self.names)
 
-    def rows(self, index: Ints) -> Covariates:
+    def rows(self, index: Ints | slice) -> Covariates:
         return replace(self, values=self.values[index]) if len(self) else self
 
     @property
@@ -224,14 +224,15 @@ class Panel:
 
     def tail(self, periods: Ints | int) -> Panel:
         """Only the last `periods` of each series, [N] or one for all."""
-        keep = np.clip(periods, 0, self.lengths)
+        keep = np.maximum(np.minimum(periods, self.lengths), 0)
         if (keep == self.lengths).all():
             return self
         return self._rows(np.arange(len(self)), self.lengths - keep, keep)
 
     def _rows(self, series: Ints, skip: Ints, keep: Ints) -> Panel:
         first = self.offsets[series] + skip
-        rows = ranges(first, keep) if len(series) != 1 else np.arange(first[0], first[0] + keep[0])
+        # One series is a view: nothing is copied where a single forecast is asked for.
+        rows = ranges(first, keep) if len(series) != 1 else slice(int(first[0]), int(first[0] + keep[0]))
         return replace(
             self,
             ids=tuple(self.ids[i] for i in series),
@@ -300,7 +301,8 @@ class Panel:
         newer = newer.recoded(self)
         own = np.array([self._places.get(name, -1) for name in newer.ids], np.int64)
         # Only what stands before `newer` begins is kept: all of it, some of it, or nothing.
-        before = np.where(own < 0, 0, np.clip(newer.starts - self.starts[own], 0, self.lengths[own]))
+        shift = np.minimum(newer.starts - self.starts[own], self.lengths[own])
+        before = np.where(own < 0, 0, np.maximum(shift, 0))
         if not before.any() and (self.available is None or newer.available is not None):
             return newer
         starts = np.where(before > 0, self.starts[own], newer.starts)
