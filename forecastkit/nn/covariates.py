@@ -30,6 +30,11 @@ def joined(*parts: Tensor) -> Tensor:
     return torch.cat(full, -1) if full else parts[0]
 
 
+def chosen(values: Tensor, places: Tensor) -> Tensor:
+    """The features of [..., F] at some `places`, which where it is all of them costs nothing."""
+    return values if places.shape[0] == values.shape[-1] else values.index_select(-1, places)
+
+
 def masked_mean_columns(columns: Tensor, seen: Tensor) -> Tensor:
     """Mean of [B, L, K] over the periods that were seen; [B, 1, K]."""
     if not columns.shape[-1]:

@@ -320,7 +320,7 @@ class RecurrentForecaster(Forecaster):
             log, linear = (_Kind(log, self.memory) for log in (True, False))
             tried = {kind: self._tried(kind, train, plan) for kind in (log, linear)}
             kinds = [log if _about_as_good(tried[log], tried[linear], _MAY_LOSE) else linear] * self.seeds
-        if len(train.known) and self.memory and self.seeds >= _TEAM and not turns:
+        if plan.told and self.memory and self.seeds >= _TEAM and not turns:
             whole, without = kinds[0], kinds[0]._replace(memory=False)
             tried |= {kind: self._tried(kind, train, plan) for kind in (whole, without) if kind not in tried}
             if np.isfinite(tried[whole].loss) and _about_as_good(tried[without], tried[whole], _MAY_ADD):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forecastkit.data.panel import Floats
-from forecastkit.nn.covariates import Embed, Expand, Response, joined, masked_mean_columns, product
+from forecastkit.nn.covariates import Embed, Expand, Response, chosen, joined, masked_mean_columns, product
 from forecastkit.nn.distributions import Distribution, positive
 from forecastkit.nn.plan import Plan
 from forecastkit.nn.recall import WAYS, Recall
@@ -122,6 +122,7 @@ class Network(nn.Module, Head):
     out: nn.Linear
     averages: Tensor  # [L, A] weights of the periods in each of the means that bases are
     bases: Tensor  # [H * M] the mean that each step and base takes
+    told: Tensor  # features of known covariates that tell periods of the past apart
 
     def __init__(self, plan: Plan, shape: Shape, calendar: int) -> None:
         super().__init__()
@@ -131,17 +132,19 @@ class Network(nn.Module, Head):
         known, hidden = plan.known.width, shape.hidden
         self.expand_known, self.expand_past, self.embed = Expand(plan.known), Expand(plan.past), Embed(plan.static)
         self.steps = -(-plan.lookback // plan.patch)
-        features = 2 + known + plan.past.width
+        told = plan.told
+        features = 2 + len(told) + plan.past.width
         self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
         self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
         self.step = nn.Parameter(torch.zeros(plan.block, hidden))
-        bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags) + WAYS * bool(known)
+        bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags) + WAYS * bool(told)
         self.from_step = nn.Linear(bases + len(plan.lags) + known + bool(known) + calendar, hidden, bias=False)
         self.deepen = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, self.own + bases)
         self.response = Response(self.expand_known.variances(), self.embed.width) if known else None
-        self.recall = Recall(known, plan.recall, plan.block, plan.season) if known else None
-        for name, constant in (("averages", _averages(plan)), ("bases", _bases(plan)), ("from_gaps", _from_gaps())):
+        self.recall = Recall(len(told), plan.recall, plan.block, plan.season) if told else None
+        constants = {"averages": _averages(plan), "bases": _bases(plan), "from_gaps": _from_gaps()}
+        for name, constant in (constants | {"told": torch.tensor(told, dtype=torch.long)}).items():
             self.register_buffer(name, constant, persistent=False)
         self._start_at_the_bases(bases)
 
@@ -234,13 +237,13 @@ class Network(nn.Module, Head):
         What the covariates are worth is taken out of the history z [B, R] first and put back for the periods ahead.
         """
         steps, older, seen = batch.calendar.shape[1], self.plan.older, batch.seen
-        if self.response is None or self.recall is None:
+        if self.response is None:
             return self._with_lags(self._means(z, seen, steps), batch, scale, None), known[:, -steps:, :0]
         worth = self.response(z, seen, known, static, lags)
         left = torch.where(seen, z - worth.history, 0.0)
         means = self._with_lags(self._means(left[:, older:], seen[:, older:], steps), batch, scale, worth.lags)
-        bases = torch.cat([means, self.recall(left, seen, known)], -1)
-        return bases + worth.ahead[..., None], worth.own
+        alike = () if self.recall is None else (self.recall(left, seen, chosen(known, self.told)),)
+        return joined(means, *alike) + worth.ahead[..., None], worth.own
 
     def _with_lags(self, means: Tensor, batch: Batch, scale: Scale, worth: Tensor | None) -> Tensor:
         """The bases [B, H, M] and those that look further back than the window, without what covariates added there."""
@@ -270,7 +273,7 @@ class Network(nn.Module, Head):
         """What the cells remember of the window when they have read it patch by patch; [B, D]."""
         span, patch = self.plan.lookback, self.plan.patch
         usual = masked_mean_columns(batch.past, batch.seen)
-        columns = z.clamp(-10.0, 10.0)[..., None], batch.seen.float()[..., None], known[:, :span]
+        columns = z.clamp(-10.0, 10.0)[..., None], batch.seen.float()[..., None], chosen(known[:, :span], self.told)
         features = joined(*columns, self.expand_past(batch.past, usual))  # [B, L, F]
         if before := self.steps * patch - span:
             features = functional.pad(features, (0, 0, before, 0))

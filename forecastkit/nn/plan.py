@@ -26,7 +26,8 @@ class Block:
 
     sizes: texts of a category, 0 for a number · logs: numbers taken as logarithms (prices) · centers, scales: of
     numbers · within: the spread of a number inside a series in units of `scales`, 0 where it only differs between
-    series or is a flag; such a number is shown to the network relative to the window's usual value too.
+    series or is a flag; such a number is shown to the network relative to the window's usual value too · common: the
+    same for all series at a time, such as a holiday.
     """
 
     sizes: tuple[int, ...] = ()
@@ -34,17 +35,26 @@ class Block:
     centers: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
     within: tuple[float, ...] = ()
+    common: tuple[bool, ...] = ()
 
     @classmethod
-    def learned(cls, columns: Covariates, values: Floats, offsets: Ints) -> Self:
-        """From `values` [R, K], whose series begin at `offsets`."""
-        rows = [_column(columns, k, values[:, k], offsets) for k in range(len(columns))]
+    def learned(cls, columns: Covariates, values: Floats, offsets: Ints, periods: Ints | None = None) -> Self:
+        """From `values` [R, K], whose series begin at `offsets`; `periods` [R] from 0 on, of what changes with time."""
+        rows = [
+            (*_column(columns, k, values[:, k], offsets), periods is not None and _common(values[:, k], periods))
+            for k in range(len(columns))
+        ]
         return cls(*(tuple(entry) for entry in zip(*rows, strict=True))) if rows else cls()
+
+    @property
+    def widths(self) -> list[int]:
+        """Features of each column that the network sees."""
+        return [size or 1 + (within > 0) for size, within in zip(self.sizes, self.within, strict=True)]
 
     @property
     def width(self) -> int:
         """Features that the network sees, F."""
-        return sum(self.sizes) + sum(size == 0 for size in self.sizes) + sum(w > 0 for w in self.within)
+        return sum(self.widths)
 
     def standardised(self, values: Floats) -> NDArray[np.float32]:
         """Raw columns [..., K] to standardised numbers and codes, -1 for an unknown or missing text; [..., K]."""
@@ -73,6 +83,13 @@ def _column(columns: Covariates, k: int, column: Floats, offsets: Ints) -> tuple
     return 0, log, center, scale, 0.0 if flag else _within(column, offsets) / scale
 
 
+def _common(column: Floats, periods: Ints) -> bool:
+    """Whether a column [R] is the same in all series at a time, of those that have any time in common."""
+    at = np.full(int(periods.max()) + 1, np.nan)
+    at[periods] = column
+    return len(column) > len(at) and bool(((column == at[periods]) | np.isnan(column)).all())
+
+
 def _within(column: Floats, offsets: Ints) -> float:
     """Root mean square deviation of a column from its own mean in each series."""
     seen = ~np.isnan(column)
@@ -90,7 +107,8 @@ class Plan:
 
     horizon: periods that it is trained for, H · season: periods, m · lookback: periods of history that are read as a
     whole, L · patch: periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season
-    that each step looks back by · yearly: the history is long enough for the time of the year to mean something · log:
+    that each step looks back by · yearly: the history is long enough for the time of the year to mean something ·
+    annual: the season is a year · log:
     windows are scaled by their level and squeezed like a logarithm, else by their spread · head: quantiles, or the
     distribution that demand is thought to have · decoder: direct, or rolled from patch to patch.
     """
@@ -101,6 +119,7 @@ class Plan:
     patch: int
     lags: tuple[int, ...]
     yearly: bool
+    annual: bool = False
     log: bool = False
     known: Block = field(default_factory=Block)
     past: Block = field(default_factory=Block)
@@ -124,6 +143,16 @@ class Plan:
         return self.distribution is not None and self.distribution.whole
 
     @property
+    def told(self) -> list[int]:
+        """The features of known covariates by which the network tells one period of the past from another.
+
+        Not those of columns that all series share: of snow on one Tuesday it would learn by heart what came after it.
+        Where the season is a year they stand for the time of the year.
+        """
+        common = np.array(self.known.common or [False] * len(self.known.sizes), bool)  # older plans don't say
+        return np.flatnonzero(~np.repeat(common, self.known.widths) | self.annual).tolist()
+
+    @property
     def recall(self) -> int:
         """Periods of history in which times like those ahead are looked for, where covariates tell what is alike, R."""
         return max(self.lookback, 2 * self.season) if self.known.sizes else self.lookback
@@ -141,7 +170,7 @@ class Plan:
     def like(self, other: Plan) -> bool:
         """Whether a network of this plan still suits a panel that asks for the `other`, of a longer history perhaps."""
         blocks = all(
-            (a.sizes, a.logs, [w > 0 for w in a.within]) == (b.sizes, b.logs, [w > 0 for w in b.within])
+            (a.sizes, a.logs, a.widths, a.common) == (b.sizes, b.logs, b.widths, b.common)
             for a, b in ((self.known, other.known), (self.past, other.past), (self.static, other.static))
         )
         return blocks and (self.horizon, self.season) == (other.horizon, other.season)
@@ -166,15 +195,17 @@ def resolve(train: Panel, horizon: int, season: int | None, lookback: int | None
     m = m if longest >= 1.5 * m else 1
     lookback = lookback or _lookback(m, max(usual - horizon, 1))
     patch = min(patch or _patch(m), lookback)
-    everywhere = np.arange(len(train) + 1)
+    everywhere, year = np.arange(len(train) + 1), _year(train.calendar)
+    periods = train.ordinals() - train.starts.min() if len(train.known) else None
     return Plan(
         horizon=horizon,
         season=m,
         lookback=lookback,
         patch=patch,
         lags=tuple(lag for lag in _long_seasons(train.calendar) if lag > m and usual >= 1.5 * lag),
-        yearly=usual >= 1.9 * _year(train.calendar),
-        known=Block.learned(train.known, train.known_filled, train.offsets),
+        yearly=usual >= 1.9 * year,
+        annual=m >= year > 1,
+        known=Block.learned(train.known, train.known_filled, train.offsets, periods),
         past=Block.learned(train.past, train.past_filled, train.offsets),
         static=Block.learned(train.static, train.static.values, everywhere),
     )

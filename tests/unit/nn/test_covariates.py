@@ -15,9 +15,13 @@ from forecastkit.models.gru import GRU
 from forecastkit.models.lstm import LSTM
 from forecastkit.nn import forecaster
 from forecastkit.nn.covariates import Expand, Response, solved
+from forecastkit.nn.forecaster import build
+from forecastkit.nn.inputs import lay_out
+from forecastkit.nn.network import Shape
 from forecastkit.nn.options import Training
-from forecastkit.nn.plan import Block
+from forecastkit.nn.plan import Block, resolve
 from forecastkit.nn.training import Best
+from forecastkit.nn.windows import Windows
 
 H = 7
 QUICK = Training(steps=30, batch=32, checks=2, refit=False)
@@ -67,6 +71,23 @@ def test_only_the_step_whose_covariate_changes_is_forecast_differently():
     assert abs(apart[0, 5]) > 1e-3
     apart[0, 5] = 0
     np.testing.assert_allclose(apart, 0, atol=1e-5)
+
+
+def test_the_cells_are_not_told_which_day_it_is():
+    rows = promotions().assign(holiday=lambda rows: 1.0 * (rows["ds"].dt.day == 3))
+    panel = Panel.from_frame(rows, known=("promo", "holiday"))
+    plan = resolve(panel, H, None, 28, None)
+    network = build(plan, Shape("gru", 16, 1), panel, seed=0)
+    windows = Windows.of(lay_out(panel, plan, H), plan, torch.device("cpu"))
+    batch = windows.batch(torch.arange(6), torch.full((6,), windows.end), H)
+
+    def apart(column):
+        known = batch.known.clone()
+        known[:, :-H, column] += 1.0
+        return (network.read(batch._replace(known=known)).state - network.read(batch).state).abs().max()
+
+    assert apart(0) > 1e-3
+    assert apart(1) == 0
 
 
 def test_a_price_matters_relative_to_its_usual_value():

@@ -65,6 +65,28 @@ def test_where_covariates_are_known_ahead_two_seasons_are_looked_through():
     assert (plan.lookback, plan.recall) == (20, 20)
 
 
+@pytest.mark.parametrize(
+    ("freq", "periods", "series", "told"),
+    [
+        ("D", 440, 3, [0, 1]),  # the price as it is and beside its usual value
+        ("W-MON", 156, 3, [0, 1, 2, 3]),
+        ("D", 440, 1, [0, 1, 2, 3]),
+    ],
+)
+def test_what_all_series_share_tells_periods_apart_only_where_the_season_is_a_year(freq, periods, series, told):
+    rows = panel_of(freq, periods, series).to_frame()
+    rows["price"] = np.random.default_rng(0).uniform(1, 2, len(rows))
+    rows["event"] = np.where(rows["ds"].dt.month == 3, "fair", "none")
+    plan = resolve(Panel.from_frame(rows, known=("price", "event")), 7, None, None, None)
+    assert (plan.known.common, plan.told) == ((False, series > 1), told)
+
+
+def test_series_that_have_no_time_in_common_share_nothing():
+    rows = panel_of("D", 100, 2).to_frame().assign(price=2.0)
+    rows.loc[rows["unique_id"] == "s1", "ds"] += pd.Timedelta(days=200)
+    assert resolve(Panel.from_frame(rows, known=("price",)), 7, None, None, None).known.common == (False,)
+
+
 def test_a_plan_survives_json():
     rows = panel_of("D", 50).to_frame().assign(price=np.linspace(1, 2, 50), event="none")
     plan = resolve(Panel.from_frame(rows, known=("price", "event")), 7, None, None, None)

@@ -43,6 +43,7 @@ def table(days=130, seed=0):
                 "unique_id": f"s{k}", "ds": ds, "y": y, "promo": promo, "price": 2 + rng.random(len(ds)),
                 "event": np.where(rng.random(len(ds)) < 0.1, "fair", "none"), "footfall": 100 * rng.random(len(ds)),
                 "kind": "large" if k % 2 else "small", "open": rng.random(len(ds)) > 0.05,
+                "holiday": 1.0 * (ds.day == 11),
             })
         )  # fmt: skip
     return pd.concat(frames, ignore_index=True)
@@ -50,7 +51,8 @@ def table(days=130, seed=0):
 
 @pytest.fixture(scope="module")
 def panel():
-    roles = {"known": ("promo", "price", "event"), "past": ("footfall",), "static": ("kind",), "available": "open"}
+    known = ("promo", "price", "event", "holiday")
+    roles = {"known": known, "past": ("footfall",), "static": ("kind",), "available": "open"}
     return Panel.from_frame(table(), **roles)
 
 
@@ -63,7 +65,8 @@ def fitted(panel):
 @pytest.fixture(scope="module")
 def future(panel):
     rng = np.random.default_rng(5)
-    return np.stack([rng.integers(0, 2, (4, H)), 2 + rng.random((4, H)), rng.integers(0, 2, (4, H))], -1).astype(float)
+    flags = [rng.integers(0, 2, (4, H)).astype(float) for _ in range(3)]
+    return np.stack([flags[0], 2 + rng.random((4, H)), *flags[1:]], -1)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +190,7 @@ def test_after_a_long_stock_out_both_believe_in_what_was_usual(panel, closed, sc
         out[end - closed : end] = False
     shut = replace(panel, available=out)
     fitted = GRU(hidden=8, seeds=1, lookback=21, scaling=scaling, training=QUICK).fit(shut, horizon=H)
-    future = np.zeros((4, H, 3))
+    future = np.zeros((4, H, 4))
     assert_same(
         fitted.compile("eager").predict(future=future), fitted.predict(H, levels=(0.1, 0.5, 0.9), future=future)
     )
