@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from narwhals.exceptions import DuplicateError
 
 from forecastkit.data.calendar import DAY, Frequency
 from forecastkit.data.panel import Floats, Ints
@@ -86,12 +87,14 @@ def _eager(frame: Any) -> nw.DataFrame[Any] | pa.Table:
         raise DataError(
             f"a table is needed (pandas, polars, pyarrow, duckdb), this is a {type(frame).__name__}"
         ) from error
+    except DuplicateError as error:
+        raise DataError(f"the table has several columns of one name, rename or drop them: {error}") from error
     return native.collect("pyarrow") if isinstance(native, nw.LazyFrame) else native
 
 
 def _with_index(frame: Any, columns: Columns) -> Any:
     """A pandas frame whose ids or times stand in the index has them as columns; all others are as they were."""
-    levels = getattr(getattr(frame, "index", None), "names", ())
+    levels = getattr(getattr(frame, "index", None), "names", ()) if hasattr(frame, "columns") else ()
     wanted = [name for name in levels if name in (columns.id, columns.time) and name not in frame.columns]
     return frame.reset_index(level=wanted) if wanted else frame
 

@@ -41,7 +41,7 @@ class Covariates:
     def __len__(self) -> int:
         return len(self.names)
 
-    def rows(self, index: Ints | slice) -> Covariates:
+    def rows(self, index: Ints) -> Covariates:
         return replace(self, values=self.values[index]) if len(self) else self
 
     @property
@@ -231,8 +231,7 @@ class Panel:
 
     def _rows(self, series: Ints, skip: Ints, keep: Ints) -> Panel:
         first = self.offsets[series] + skip
-        # One series is a view: nothing is copied where a single forecast is asked for.
-        rows = ranges(first, keep) if len(series) != 1 else slice(int(first[0]), int(first[0] + keep[0]))
+        rows = ranges(first, keep) if len(series) != 1 else np.arange(first[0], first[0] + keep[0])
         return replace(
             self,
             ids=tuple(self.ids[i] for i in series),

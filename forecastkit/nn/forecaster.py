@@ -35,7 +35,8 @@ SERVED = (0.1, 0.5, 0.9)  # levels that it gives
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
-_MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply
+_MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply; and a past
+# that is not dated by what all series share to one that is: it would be learned by heart
 _MAY_ADD = 0.04  # to the loss, a network that reads no state, to be one of those that are averaged
 _TEAM = 3  # networks, of which it may be one
 _CHUNK = 1024  # series forecast at once
@@ -204,10 +205,16 @@ def device_of(name: str) -> torch.device:
 
 
 class _Kind(NamedTuple):
-    """What the networks of one fit may differ in: the scale, and whether they read the recurrent state."""
+    """What is found out about the networks of one fit: the scale, whether they read the recurrent state, and whether
+    their past is dated by what all series share."""
 
     log: bool
     memory: bool
+    dated: bool
+
+
+def _planned(plan: Plan, kind: _Kind) -> Plan:
+    return replace(plan, log=kind.log, dated=kind.dated)
 
 
 def _about_as_good(one: Best, other: Best, share: float) -> bool:
@@ -303,34 +310,38 @@ class RecurrentForecaster(Forecaster):
         plan = replace(plan, head=self.head, decoder=self.decoder)
         kinds, tried = self._kinds(train, plan)
         steps = {kind: best.steps for kind, best in tried.items()}
-        for log in dict.fromkeys(kind.log for kind in kinds):
-            own = replace(plan, log=log)
+        for own in dict.fromkeys(_planned(plan, kind) for kind in kinds):
             inputs = lay_out(train, own, plan.horizon)
-            for i, kind in ((i, kind) for i, kind in enumerate(kinds) if kind.log == log):
+            for i, kind in ((i, kind) for i, kind in enumerate(kinds) if _planned(plan, kind) == own):
                 network = self._fresh(own, train, i, kind)
                 steps[kind] = _train(network, inputs, self.training, self.seed + i, steps.get(kind)).steps
                 yield network
 
     def _kinds(self, train: Panel, plan: Plan) -> tuple[list[_Kind], dict[_Kind, Best]]:
         """What each network is, and how those did that were tried on the newest windows to find out."""
-        turns = self.scaling == "ensemble"
-        kinds = [_Kind(self.scaling == "log" or (turns and i % 2 == 1), self.memory) for i in range(self.seeds)]
         tried: dict[_Kind, Best] = {}
+
+        def beats(one: _Kind, other: _Kind, share: float) -> bool:
+            """Whether the first is about as good."""
+            tried.update({kind: self._tried(kind, train, plan) for kind in (one, other) if kind not in tried})
+            return _about_as_good(tried[one], tried[other], share)
+
+        turns = self.scaling == "ensemble"
+        first = _Kind(self.scaling == "log", self.memory, plan.dated)
         if self.scaling == "auto" and _may_multiply(train):
-            log, linear = (_Kind(log, self.memory) for log in (True, False))
-            tried = {kind: self._tried(kind, train, plan) for kind in (log, linear)}
-            kinds = [log if _about_as_good(tried[log], tried[linear], _MAY_LOSE) else linear] * self.seeds
-        if plan.told and self.memory and self.seeds >= _TEAM and not turns:
-            whole, without = kinds[0], kinds[0]._replace(memory=False)
-            tried |= {kind: self._tried(kind, train, plan) for kind in (whole, without) if kind not in tried}
-            if np.isfinite(tried[whole].loss) and _about_as_good(tried[without], tried[whole], _MAY_ADD):
+            first = first._replace(log=beats(first._replace(log=True), first, _MAY_LOSE))
+        if len(plan.told) < plan.known.width:
+            first = first._replace(dated=not beats(first, first._replace(dated=True), _MAY_LOSE))
+        kinds = [first._replace(log=first.log or (turns and i % 2 == 1)) for i in range(self.seeds)]
+        if _planned(plan, first).told and self.memory and self.seeds >= _TEAM and not turns:
+            without = first._replace(memory=False)
+            if beats(without, first, _MAY_ADD) and np.isfinite(tried[first].loss):
                 kinds[_TEAM - 1 :: _TEAM] = [without] * (self.seeds // _TEAM)
         return kinds, tried
 
     def _tried(self, kind: _Kind, train: Panel, plan: Plan) -> Best:
         """How the first network would do on the newest windows, held back."""
-        own = replace(plan, log=kind.log)
-        options = replace(self.training, refit=False)
+        own, options = _planned(plan, kind), replace(self.training, refit=False)
         return _train(self._fresh(own, train, 0, kind), lay_out(train, own, plan.horizon), options, self.seed)
 
     def _fresh(self, plan: Plan, train: Panel, i: int, kind: _Kind) -> Network:

@@ -6,7 +6,7 @@ A `Plan` is plain JSON, is saved with the weights, and is all that is needed to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +18,8 @@ from forecastkit.nn.distributions import DISTRIBUTIONS, Distribution
 
 _WIDEST_PATCH = 24  # periods of a longer season are spread over several steps of the network
 _LOOKBACK = 336  # periods that the automatic lookback aims at
+_NEARLY = 0.95  # of a year, which a season is taken for one from
+_APART = 0.1  # share of a column's variance that may lie within periods where all series are said to share it
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Block:
     sizes: texts of a category, 0 for a number · logs: numbers taken as logarithms (prices) · centers, scales: of
     numbers · within: the spread of a number inside a series in units of `scales`, 0 where it only differs between
     series or is a flag; such a number is shown to the network relative to the window's usual value too · common: the
-    same for all series at a time, such as a holiday.
+    same for nearly all series at a time, such as a holiday.
     """
 
     sizes: tuple[int, ...] = ()
@@ -39,9 +41,15 @@ class Block:
 
     @classmethod
     def learned(cls, columns: Covariates, values: Floats, offsets: Ints, periods: Ints | None = None) -> Self:
-        """From `values` [R, K], whose series begin at `offsets`; `periods` [R] from 0 on, of what changes with time."""
+        """From `values` [R, K], the columns' own filled, of series that begin at `offsets`.
+
+        `periods` [R], from 0 on, are of those that change with time.
+        """
         rows = [
-            (*_column(columns, k, values[:, k], offsets), periods is not None and _common(values[:, k], periods))
+            (
+                *_column(columns, k, values[:, k], offsets),
+                periods is not None and _common(columns.values[:, k], periods),
+            )
             for k in range(len(columns))
         ]
         return cls(*(tuple(entry) for entry in zip(*rows, strict=True))) if rows else cls()
@@ -84,10 +92,19 @@ def _column(columns: Covariates, k: int, column: Floats, offsets: Ints) -> tuple
 
 
 def _common(column: Floats, periods: Ints) -> bool:
-    """Whether a column [R] is the same in all series at a time, of those that have any time in common."""
-    at = np.full(int(periods.max()) + 1, np.nan)
-    at[periods] = column
-    return len(column) > len(at) and bool(((column == at[periods]) | np.isnan(column)).all())
+    """Whether a column [R] is nearly the same in all series at a time: its variance within a period is next to nothing.
+
+    Periods that one series alone has say nothing; where most rows are of such, nothing is common.
+    """
+    known = ~np.isnan(column)
+    series = np.bincount(periods, weights=known)  # that have a value in each period
+    shared = known & (series[periods] > 1)
+    if 2 * shared.sum() <= len(column):
+        return False
+    values, at = column[shared] - column[shared].mean(), periods[shared]
+    between = np.square(np.bincount(at, weights=values, minlength=len(series))) / np.maximum(series, 1)
+    total = float(np.square(values).sum())
+    return total - float(between.sum()) <= _APART * total
 
 
 def _within(column: Floats, offsets: Ints) -> float:
@@ -108,9 +125,9 @@ class Plan:
     horizon: periods that it is trained for, H · season: periods, m · lookback: periods of history that are read as a
     whole, L · patch: periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season
     that each step looks back by · yearly: the history is long enough for the time of the year to mean something ·
-    annual: the season is a year · log:
-    windows are scaled by their level and squeezed like a logarithm, else by their spread · head: quantiles, or the
-    distribution that demand is thought to have · decoder: direct, or rolled from patch to patch.
+    dated: the past is told apart by covariates that all series share as well · log: windows are scaled by their level
+    and squeezed like a logarithm, else by their spread · head: quantiles, or the distribution that demand is thought to
+    have · decoder: direct, or rolled from patch to patch.
     """
 
     horizon: int
@@ -119,7 +136,7 @@ class Plan:
     patch: int
     lags: tuple[int, ...]
     yearly: bool
-    annual: bool = False
+    dated: bool = True
     log: bool = False
     known: Block = field(default_factory=Block)
     past: Block = field(default_factory=Block)
@@ -146,11 +163,11 @@ class Plan:
     def told(self) -> list[int]:
         """The features of known covariates by which the network tells one period of the past from another.
 
-        Not those of columns that all series share: of snow on one Tuesday it would learn by heart what came after it.
-        Where the season is a year they stand for the time of the year.
+        Those that all series share say which day of the history it is, and what came after it is learned by heart.
         """
-        common = np.array(self.known.common or [False] * len(self.known.sizes), bool)  # older plans don't say
-        return np.flatnonzero(~np.repeat(common, self.known.widths) | self.annual).tolist()
+        if self.dated:
+            return list(range(self.known.width))
+        return np.flatnonzero(~np.repeat(np.array(self.known.common, bool), self.known.widths)).tolist()
 
     @property
     def recall(self) -> int:
@@ -170,10 +187,11 @@ class Plan:
     def like(self, other: Plan) -> bool:
         """Whether a network of this plan still suits a panel that asks for the `other`, of a longer history perhaps."""
         blocks = all(
-            (a.sizes, a.logs, a.widths, a.common) == (b.sizes, b.logs, b.widths, b.common)
+            (a.sizes, a.logs, a.widths) == (b.sizes, b.logs, b.widths)
             for a, b in ((self.known, other.known), (self.past, other.past), (self.static, other.static))
         )
-        return blocks and (self.horizon, self.season) == (other.horizon, other.season)
+        told = self.told == replace(other, dated=self.dated).told
+        return blocks and told and (self.horizon, self.season) == (other.horizon, other.season)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -185,10 +203,11 @@ class Plan:
 def resolve(train: Panel, horizon: int, season: int | None, lookback: int | None, patch: int | None) -> Plan:
     """The plan for a panel; None leaves a size to the panel.
 
-    The season is the panel's where the longest series holds one and a half of it, else 1. The lookback is about 336
-    periods, 2 to 14 seasons, within six tenths of the median history (a single season where it is as long as a year
-    of weeks). The patch is the season, or the largest divisor of a longer one up to 24. A week of hours and a year of
-    days are looked up as lags where the median history holds one and a half of them.
+    The season is the panel's where the longest series holds one and a half of it, else 1. Where it is a year, what all
+    series share stands for the time of the year, and the past is dated by it. The lookback is about 336 periods, 2 to
+    14 seasons, within six tenths of the median history (a single season where it is as long as a year of weeks). The
+    patch is the season, or the largest divisor of a longer one up to 24. A week of hours and a year of days are looked
+    up as lags where the median history holds one and a half of them.
     """
     longest, usual = int(train.lengths.max()), int(np.median(train.lengths))
     m = season or train.season
@@ -204,7 +223,7 @@ def resolve(train: Panel, horizon: int, season: int | None, lookback: int | None
         patch=patch,
         lags=tuple(lag for lag in _long_seasons(train.calendar) if lag > m and usual >= 1.5 * lag),
         yearly=usual >= 1.9 * year,
-        annual=m >= year > 1,
+        dated=m > _NEARLY * year,
         known=Block.learned(train.known, train.known_filled, train.offsets, periods),
         past=Block.learned(train.past, train.past_filled, train.offsets),
         static=Block.learned(train.static, train.static.values, everywhere),

@@ -201,6 +201,16 @@ def test_all_networks_read_the_state_where_no_covariates_are_known_or_nothing_wa
     assert all(network.shape.memory for network in small(seeds=3, training=QUICK).fit(train, horizon=H).networks)
 
 
+@pytest.mark.parametrize(("dated", "takes"), [(0.491, False), (0.489, True)])
+def test_the_past_is_dated_by_what_all_share_where_that_is_clearly_better(monkeypatch, dated, takes):
+    rows = promotions().assign(warm=lambda rows: np.sin(rows["ds"].dt.day_of_year / 9))
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, dated if network.plan.dated else 0.5))
+    train, _, _ = split(rows, known=("promo", "warm"))
+    assert {n.plan.dated for n in small(seeds=3, training=QUICK).fit(train, horizon=H).networks} == {takes}
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1))
+    assert not small(training=QUICK).fit(train, horizon=H).networks[0].plan.dated
+
+
 def test_networks_of_both_kinds_survive_the_disk_and_compiling(monkeypatch, tmp_path):
     monkeypatch.setattr(forecaster, "_MAY_ADD", 1e9)
     train, future, _ = split(promotions(), known=("promo",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -79,12 +79,51 @@ def test_what_all_series_share_tells_periods_apart_only_where_the_season_is_a_ye
     rows["event"] = np.where(rows["ds"].dt.month == 3, "fair", "none")
     plan = resolve(Panel.from_frame(rows, known=("price", "event")), 7, None, None, None)
     assert (plan.known.common, plan.told) == ((False, series > 1), told)
+    assert replace(plan, dated=True).told == [0, 1, 2, 3]
 
 
-def test_series_that_have_no_time_in_common_share_nothing():
-    rows = panel_of("D", 100, 2).to_frame().assign(price=2.0)
-    rows.loc[rows["unique_id"] == "s1", "ds"] += pd.Timedelta(days=200)
-    assert resolve(Panel.from_frame(rows, known=("price",)), 7, None, None, None).known.common == (False,)
+def common_of(rows):
+    return resolve(Panel.from_frame(rows, known=("event",)), 7, None, None, None).known.common[0]
+
+
+@pytest.mark.parametrize("kind", ["number", "text"])
+@pytest.mark.parametrize("closed", ["s0", "s2"])
+def test_a_shop_without_a_row_on_a_holiday_or_with_one_of_its_own_shares_the_others(kind, closed):
+    rows = panel_of("D", 440, 3).to_frame()
+    holiday = rows["ds"].dt.day_of_year.isin([1, 50, 51, 120, 200, 300])
+    holiday |= (rows["unique_id"] == closed) & (rows["ds"] == "2020-05-01")
+    rows["event"] = holiday.astype(float) if kind == "number" else np.where(holiday, "holiday", "none")
+    assert common_of(rows)
+    assert common_of(rows[~((rows["unique_id"] == closed) & rows["ds"].isin(["2020-01-01", "2020-02-19"]))])
+
+
+def test_what_single_series_have_of_their_own_is_not_common():
+    rows = panel_of("D", 100, 3).to_frame()
+    flags = 1.0 * (np.random.default_rng(0).random(len(rows)) < 0.2)
+    assert not common_of(rows.assign(event=flags))
+    apart = rows["unique_id"].map({"s0": 0, "s1": 99, "s2": 198})  # each meets the next on one day
+    later = rows["ds"] + pd.to_timedelta(apart, unit="D")
+    assert not common_of(rows.assign(event=flags, ds=later))
+    launched = rows[(rows["unique_id"] == "s0") | (rows["ds"] > "2020-03-31")]  # a long series and two young ones
+    assert not common_of(launched.assign(event=flags[: len(launched)] * (launched["unique_id"] == "s0").to_numpy()))
+
+
+def test_one_item_that_ended_long_ago_takes_nothing_from_what_the_others_share():
+    rows = panel_of("D", 100, 3).to_frame()
+    rows["event"] = 1.0 * (rows["ds"].dt.day == 1)
+    rows.loc[rows["unique_id"] == "s0", "ds"] -= pd.Timedelta(days=3650)
+    assert common_of(rows)
+
+
+def test_a_flag_that_had_never_been_up_changes_no_network_where_the_past_is_dated():
+    rows = panel_of("W-MON", 156, 3).to_frame()
+    flags = np.random.default_rng(0).random(len(rows)) < 0.2
+    never, now = (
+        resolve(Panel.from_frame(rows.assign(event=event), known=("event",)), 7, None, None, None)
+        for event in (0.0, 1.0 * flags)
+    )
+    assert (never.known.common, now.known.common) == ((True,), (False,))
+    assert never.like(now)
 
 
 def test_a_plan_survives_json():
