@@ -94,8 +94,9 @@ def _eager(frame: Any) -> nw.DataFrame[Any] | pa.Table:
 
 def _with_index(frame: Any, columns: Columns) -> Any:
     """A pandas frame whose ids or times stand in the index has them as columns; all others are as they were."""
-    levels = getattr(getattr(frame, "index", None), "names", ()) if hasattr(frame, "columns") else ()
-    wanted = [name for name in levels if name in (columns.id, columns.time) and name not in frame.columns]
+    levels = getattr(getattr(frame, "index", None), "names", ())
+    roles = (columns.id, columns.time)
+    wanted = [name for name in levels if name in roles and name not in getattr(frame, "columns", levels)]
     return frame.reset_index(level=wanted) if wanted else frame
 
 

@@ -30,6 +30,8 @@ _MOST_SLOTS = 8  # slots for each row, up to which laying out is quicker than so
 _NOTHING = Covariates()
 _MOST_YEARS = 20  # a hole this long is a mistyped date
 _MOST_TEXTS = 30  # categories of a column that changes with time
+_NUMBERS = 3  # among the texts of a column, and
+_FEW_STRAYS = 0.05  # of its rows that are no numbers, which are then taken for mistakes
 _DIGIT = re.compile(r"\d")
 
 
@@ -337,13 +339,17 @@ class _Grid:
         return Covariates(names, np.stack(columns, axis=-1), categories)
 
     def changing(self, names: tuple[str, ...]) -> Covariates:
-        """Columns that differ from period to period; of many texts with digits it is said what they cost."""
+        """Columns that differ from period to period; of texts that seem to be meant as numbers it is said."""
         block = self.covariates(names)
         for name, texts in block.categories.items():
-            if len(texts) > _MOST_TEXTS and 2 * sum(bool(_DIGIT.search(text)) for text in texts) > len(texts):
-                odd = [text for text in texts if not _plainly(text)]
+            odd = [k for k, text in enumerate(texts) if not _plainly(text)]
+            many = len(texts) > _MOST_TEXTS and 2 * sum(bool(_DIGIT.search(text)) for text in texts) > len(texts)
+            strays = np.isin(block.values[:, block.names.index(name)], odd).mean()
+            if many or (0 < strays < _FEW_STRAYS and len(texts) - len(odd) >= _NUMBERS):
                 why = (
-                    f"as not all are numbers: {odd[0]!r}, for instance" if odd else "though all are numbers: convert it"
+                    f"as not all are numbers: {texts[odd[0]]!r}, for instance"
+                    if odd
+                    else "though all are numbers: convert it"
                 )
                 logger.warning("column %r is read as text, %s categories of it, %s", name, f"{len(texts):,}", why)
         return block

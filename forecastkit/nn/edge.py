@@ -38,7 +38,9 @@ class Bundle:
             lengths and min(lengths), "y must be a list of series, each a list of numbers with null where none is known"
         )
         rows = [numbers(one, "y", 1) for one in y]
-        usual = [float(np.nanmean(one)) if (~np.isnan(one)).any() else 0.0 for one in rows]
+        empty = [k for k, one in enumerate(rows) if np.isnan(one).all()]
+        need(not empty, f"y has no number at all in series {empty}, counted from 0: leave out what has none")
+        usual = [float(np.nanmean(one)) for one in rows]
         ahead = self._rows(known, "known", [n + horizon for n in lengths])
         for name, column in zip(
             self._names("known"), np.stack([a[-horizon:] for a in ahead], -1).swapaxes(0, 1), strict=True

@@ -77,7 +77,8 @@ class RecurrentFitted(Fitted):
         found = [_forecast(network, inputs[network.plan], horizon, levels) for network in self.networks]
         mean, quantiles = (sum(part) / len(found) for part in zip(*found, strict=True))
         lowest = baseline.lowest(baseline.demand(self.history), self.history.offsets)[:, None]
-        return np.maximum(mean, lowest), np.maximum(quantiles, lowest[..., None])
+        ordered = np.maximum.accumulate(quantiles, axis=-1)  # against rounding only
+        return np.maximum(mean, lowest), np.maximum(ordered, lowest[..., None])
 
     def compile(
         self,

@@ -212,7 +212,8 @@ def resolve(train: Panel, horizon: int, season: int | None, lookback: int | None
     longest, usual = int(train.lengths.max()), int(np.median(train.lengths))
     m = season or train.season
     m = m if longest >= 1.5 * m else 1
-    lookback = lookback or _lookback(m, max(usual - horizon, 1))
+    # Where the horizon is most of the history windows begin in its middle all the same.
+    lookback = lookback or _lookback(m, max(usual - horizon, usual // 2, 1))
     patch = min(patch or _patch(m), lookback)
     everywhere, year = np.arange(len(train) + 1), _year(train.calendar)
     periods = train.ordinals() - train.starts.min() if len(train.known) else None

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from narwhals.exceptions import DuplicateError
 
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ColumnError, ConfigError, DataError, FrequencyError
@@ -553,6 +554,21 @@ def test_an_empty_table_is_refused(frame: Any) -> None:
     assert str(refusal(frame)) == "the table has no rows"
 
 
+def test_a_series_is_no_table_and_two_columns_of_one_name_are_said() -> None:
+    series = pd.Series([1.0, 2.0], index=pd.date_range("2024-01-01", periods=2, name="ds"))
+    assert "a table is needed (pandas, polars, pyarrow, duckdb), this is a Series" in str(refusal(series))
+
+    class Frame:
+        """Like a frame of a library that narwhals knows, which refuses it."""
+
+    def refuse(_: Any) -> None:
+        raise DuplicateError("column names 'y' appear twice")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("forecastkit.data.columns.nw.from_native", refuse)
+        assert "several columns of one name, rename or drop them" in str(refusal(Frame()))
+
+
 # Covariates
 
 
@@ -570,6 +586,12 @@ def test_one_text_among_prices_is_said(caplog: pytest.LogCaptureFixture) -> None
     assert "column 'price' is read as text, 40 categories" in caplog.text
     caplog.clear()
     Panel.from_frame(frame.assign(price=[f"name {'abcdefgh'[k % 8] * k}" for k in range(40)]), known="price")
+    assert "price" not in caplog.text
+    few = pd.Series(["1.5", "2", "2.5", "3"] * 10)
+    Panel.from_frame(frame.assign(price=few.where(few.index != 7, "cheap")), known="price")
+    assert "column 'price' is read as text, 5 categories of it, as not all are numbers: 'cheap'" in caplog.text
+    caplog.clear()
+    Panel.from_frame(frame.assign(price=few.where(few.index % 4 > 0, "none")), known="price")
     assert "price" not in caplog.text
 
 

@@ -173,6 +173,7 @@ def test_the_manifest_says_what_the_columns_are_and_sums_each_file(fitted, bundl
         ({"static": [["kind 0"]]}, "static must have 3 rows of ['kind'], not 1"),
         ({"y": [1.0, 2.0]}, "y must be a list of series"),
         ({"y": []}, "y must be a list of series"),
+        ({"y": [[1.0], [None, None], [2.0]]}, "y has no number at all in series [1], counted from 0"),
         ({"start": ["2024-03-31"]}, "start must be one text or one a series, 3, not 1"),
         ({"known": [[["fair", 1.0]] * 90] * 3}, "known must have 95 rows of ['event', 'price'], not 90"),
         ({"known": [[["fair", None]] * 95] * 3}, "known has no price for some period of the horizon"),

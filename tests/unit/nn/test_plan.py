@@ -42,6 +42,8 @@ def panel_of(freq, periods, series=1, **columns):
         ("MS", 60, 6, 12, 24, 12, (), True),
         ("D", 30, 7, 7, 14, 7, (), False),
         ("W-MON", 40, 8, 1, 19, 4, (), False),
+        ("W-MON", 40, 60, 1, 12, 4, (), False),
+        ("D", 10, 14, 1, 5, 4, (), False),
     ],
 )
 def test_a_panel_decides_the_sizes(freq, periods, horizon, season, lookback, patch, lags, yearly):

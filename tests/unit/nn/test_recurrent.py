@@ -56,6 +56,16 @@ def constant(value, days=90):
     return Panel.from_frame(pd.DataFrame({"unique_id": "flat", "ds": ds, "y": float(value)}))
 
 
+@pytest.mark.parametrize(("days", "horizon"), [(10, 14), (40, 39), (40, 60)])
+def test_a_horizon_about_as_long_as_the_history_is_forecast_with_a_width(days, horizon):
+    panel = Panel.from_frame(table(days=days))
+    found = small(season=1).fit(panel, horizon=horizon).predict(horizon, levels=(0.1, 0.5, 0.9))
+    assert (found.quantiles[..., 2] > found.quantiles[..., 0]).all()
+    assert (np.diff(found.quantiles, axis=-1) >= 0).all()
+    largest = np.array([panel.series(i).max() for i in range(len(panel))])
+    assert (found.quantiles[..., 2].max(axis=1) < 2 * largest).all()
+
+
 def test_an_untrained_network_forecasts_like_a_seasonal_naive():
     ds = pd.date_range("2024-01-01", periods=140)
     y = np.tile([5.0, 9.0, 2.0, 7.0, 30.0, 41.0, 1.0], 20)
