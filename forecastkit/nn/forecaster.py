@@ -206,8 +206,7 @@ def device_of(name: str) -> torch.device:
 
 
 class _Kind(NamedTuple):
-    """What is found out about the networks of one fit: the scale, whether they read the recurrent state, and whether
-    their past is dated by what all series share."""
+    """What is found out about a network: its scale, and whether it reads the state and what dates its past."""
 
     log: bool
     memory: bool
