@@ -7,10 +7,14 @@ estimate. All take demand as one long array of series that stand one after anoth
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from forecastkit.data.panel import Floats, Ints, Panel, ranges
 from forecastkit.errors import ConfigError
+
+ROUNDING = 1e-9  # of a series' largest value, by which whole numbers may be missed
+UP = 0.499  # added before a fraction is dropped: a half goes down, also one that rounding has moved a little
 
 
 def check_season(season: int | None) -> None:
@@ -111,6 +115,13 @@ def lowest(y: Floats, offsets: Ints) -> Floats:
     floor = np.zeros(len(offsets) - 1)
     floor[np.searchsorted(offsets, np.flatnonzero(y < 0), side="right") - 1] = -np.inf
     return floor
+
+
+def whole(y: Floats, offsets: Ints) -> NDArray[np.bool_]:
+    """Which series are counts: what was observed are whole numbers, but for rounding, and not all zero; [N]."""
+    values, seen = compact(y, offsets)
+    apart = _reduced(np.add, np.abs(values - np.rint(values)), seen)
+    return np.asarray(apart < ROUNDING * _reduced(np.maximum, np.abs(values), seen))
 
 
 def compact(y: Floats, offsets: Ints) -> tuple[Floats, Ints]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from forecastkit import baseline
 from forecastkit.data.panel import Floats, Panel
 from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError, closest, counted, such
 
@@ -42,7 +43,8 @@ class Forecast:
     """Forecasts of N series over H periods; `to_frame` makes the long table.
 
     series: N ids · times: [N, H] period starts · mean: [N, H] units per period · quantiles: [N, H, Q], never
-    decreasing along Q · levels: Q probabilities, increasing · zone: of sub-daily `times`, which are then in UTC.
+    decreasing along Q, whole numbers where demand is · levels: Q probabilities, increasing · zone: of sub-daily
+    `times`, which are then in UTC.
     """
 
     series: tuple[str, ...]
@@ -256,22 +258,29 @@ class Fitted(ABC):
     def predict(self, horizon: int, *, levels: Sequence[float] = (), future: Any = None) -> Forecast:
         """Forecast `horizon` periods after the end of each series.
 
-        `levels` are probabilities in (0, 1) in any order. `future` holds the known covariates of those periods: a
-        long table like the training one without the target, its ids and times called unique_id and ds, or an array
-        [N, H, K] in the order of `history.known.names`. Raises `ConfigError` for levels that the model doesn't give,
-        `DataError` naming the columns and dates of `future` that are missing.
+        `levels` are probabilities in (0, 1) in any order; where all that was observed of a series are whole numbers, so
+        are its quantiles. `future` holds the known covariates of those periods: a long table like the training one
+        without the target, its ids and times called unique_id and ds, or an array [N, H, K] in the order of
+        `history.known.names`. Raises `ConfigError` for levels that the model doesn't give, `DataError` naming the
+        columns and dates of `future` that are missing.
         """
+        mean, quantiles = self.unrounded(horizon, levels=levels, future=future)
+        if quantiles.size:  # of counts they are counts (decision 141)
+            whole = baseline.whole(baseline.demand(self.history), self.history.offsets)[:, None, None]
+            quantiles = np.where(whole, np.floor(quantiles + baseline.UP), quantiles)
+        times = self.history.calendar.times(self.history.future_ordinals(horizon))
+        return Forecast(self.history.ids, times, mean, quantiles, increasing(levels), self.history.calendar.zone)
+
+    def unrounded(self, horizon: int, *, levels: Sequence[float] = (), future: Any = None) -> tuple[Floats, Floats]:
+        """Mean [N, H] and quantiles [N, H, Q] as the model has them, to be averaged with others; as in `predict`."""
         if not isinstance(horizon, (int, np.integer)) or horizon < 1:
             raise ConfigError(f"horizon must be a whole number of periods from 1, not {horizon!r}")
-        ordered = self._levels(levels)
-        mean, quantiles = self._predict(horizon, ordered, self._future(horizon, future))
+        mean, quantiles = self._predict(horizon, self._levels(levels), self._future(horizon, future))
         if not np.isfinite(mean).all():
             bad = [self.history.ids[i] for i in np.flatnonzero(~np.isfinite(mean).all(axis=1))]
             reason = f"the forecast is not finite{such(len(bad))}"
             raise FitError(reason, model=self.recipe.name, series=bad[0], every=bad)
-        times = self.history.calendar.times(self.history.future_ordinals(horizon))
-        quantiles = np.maximum.accumulate(quantiles, axis=-1)  # [N, H, Q], against rounding only
-        return Forecast(self.history.ids, times, mean, quantiles, ordered, self.history.calendar.zone)
+        return mean, np.maximum.accumulate(quantiles, axis=-1)  # against rounding errors only
 
     def _levels(self, levels: Sequence[float]) -> tuple[float, ...]:
         ordered = increasing(levels)

@@ -141,8 +141,7 @@ def told(
 ) -> tuple[Floats, Floats]:
     """Mean and quantiles of a member, which hears of the covariates [N, H, K] of its `rows` if it knows any."""
     own = future[rows] if future is not None and "known" in member.recipe.uses else None
-    forecast = member.predict(horizon, levels=levels, future=own)
-    return forecast.mean, forecast.quantiles
+    return member.unrounded(horizon, levels=levels, future=own)
 
 
 def uncovered(members: Sequence[Fitted], history: Panel) -> dict[str, str]:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from forecastkit import baseline
 from forecastkit.data.panel import Panel
 from forecastkit.nn import heads
 from forecastkit.nn.inputs import features_from, means, placed
@@ -125,7 +126,10 @@ class Graph(nn.Module):
         mean, *quantiles = whole.split(1, -1)
         for k in range(1, len(quantiles)):
             quantiles[k] = torch.maximum(quantiles[k - 1], quantiles[k])  # against rounding only
-        return mean.squeeze(-1), torch.cat(quantiles, -1) if quantiles else whole[..., 1:]
+        if not quantiles:
+            return mean.squeeze(-1), whole[..., 1:]
+        found, counts = torch.cat(quantiles, -1), _counts(demand)[..., None]
+        return mean.squeeze(-1), torch.where(counts, torch.floor(found + baseline.UP), found)
 
     def _alike(self) -> list[list[Network]]:
         """The networks by plan: they differ by their scale where that takes turns."""
@@ -158,6 +162,12 @@ class Sized(NamedTuple):
     y: Tensor
     shift: Tensor
     units: Tensor
+
+
+def _counts(demand: Tensor) -> Tensor:
+    """`baseline.whole` in tensors; [B, T] -> [B, 1]."""
+    apart = torch.linalg.vector_norm(demand - demand.round(), ord=1, dim=-1, keepdim=True)
+    return apart < baseline.ROUNDING * demand.abs().amax(-1, keepdim=True)
 
 
 def _sized(demand: Tensor, seen: Tensor, centred: bool) -> Sized:

@@ -12,6 +12,7 @@ from forecastkit import backtest
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError
 from forecastkit.forecaster import Forecast
+from forecastkit.models.historic_mean import HistoricMean
 from forecastkit.models.naive import Naive
 
 
@@ -76,3 +77,23 @@ def test_levels_that_are_no_probabilities_are_refused(weekly_shop: Panel, levels
         Naive().fit(weekly_shop).predict(3, levels=levels)
     with pytest.raises(ConfigError, match=said):
         backtest(weekly_shop, ["naive"], horizon=3, levels=levels)
+
+
+def test_quantiles_of_counts_are_counts_and_means_are_not() -> None:
+    days = pd.date_range("2024-01-01", periods=6)
+    demand = {"counts": [0, 1, 3, 1, 0, 2], "kilos": [0, 1.5, 3, 1, 0, 2], "returns": [0, 1, -3, 1, 0, 2]}
+    table = pd.concat(pd.DataFrame({"unique_id": name, "ds": days, "y": y}) for name, y in demand.items())
+    fitted = HistoricMean().fit(Panel.from_frame(table))
+    mean, quantiles = fitted.unrounded(2, levels=(0.05, 0.5, 0.8))
+    found = fitted.predict(2, levels=(0.8, 0.05, 0.5))
+    np.testing.assert_array_equal(found.mean, mean)
+    np.testing.assert_array_equal(found.quantiles[1], quantiles[1])
+    assert (found.quantiles[[0, 2]] != quantiles[[0, 2]]).any()
+    assert np.abs(found.quantiles - quantiles)[[0, 2]].max() <= 0.501
+    assert (found.quantiles[[0, 2]] % 1 == 0).all()
+    assert not np.signbit(found.quantiles[0]).any()  # no -0.0 in a table
+
+
+def test_the_half_between_two_counts_goes_down() -> None:
+    table = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=4), "y": [2, 3, 2, 3]})
+    assert HistoricMean().fit(Panel.from_frame(table)).predict(1, levels=(0.5,)).quantiles.tolist() == [[[2.0]]]

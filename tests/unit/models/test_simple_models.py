@@ -71,13 +71,13 @@ def test_a_series_never_on_sale_is_zero_and_listed(recipe: object) -> None:
 
 
 def test_naive_quantiles_widen_with_the_root_of_the_step() -> None:
-    forecast = Naive().fit(panel([10, 12, 9, 14, 11.0])).predict(4, levels=(0.5, 0.9))
+    forecast = Naive().fit(panel([10.5, 12, 9, 14, 11.0])).predict(4, levels=(0.5, 0.9))
     width = forecast.quantiles[0, :, 1] - forecast.quantiles[0, :, 0]
     assert width / width[0] == pytest.approx(np.sqrt([1, 2, 3, 4]))
 
 
 def test_the_historic_mean_has_the_textbook_spread() -> None:
-    y = [2.0, 4.0, 9.0]
+    y = [2.5, 4.0, 8.5]
     forecast = HistoricMean().fit(panel(y)).predict(1, levels=(0.8413447460685429,))
     assert forecast.mean[0, 0] == pytest.approx(5)
     assert forecast.quantiles[0, 0, 0] - 5 == pytest.approx(np.std(y, ddof=1) * np.sqrt(1 + 1 / 3))

@@ -270,3 +270,20 @@ def test_heads_side_by_side_forecast_the_average_of_the_networks(panel, variant,
     found = fitted.compile(variant, levels=LEVELS, batch=(1, 8)).predict(future=future)
     np.testing.assert_allclose(found.mean, expected.mean, rtol=2e-5)
     np.testing.assert_allclose(found.quantiles, expected.quantiles, rtol=2e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["eager", "onnx"])
+def test_quantiles_of_counts_are_compiled_to_counts(variant):
+    """Beside counts a series of kilos, one that sold nothing, and one of which nothing is known."""
+    rng = np.random.default_rng(0)
+    demand = rng.poisson(1.5, (4, 60)).astype(float)
+    demand[1] *= 0.25
+    demand[2] = 0.0
+    days = pd.date_range("2024-01-01", periods=60)
+    rows = [pd.DataFrame({"unique_id": f"s{k}", "ds": days, "y": y, "open": k < 3}) for k, y in enumerate(demand)]
+    panel = Panel.from_frame(pd.concat(rows), available="open")
+    fitted = GRU(hidden=8, seeds=1, training=QUICK).fit(panel, horizon=H)
+    plain, found = fitted.predict(H, levels=LEVELS), fitted.compile(variant, levels=LEVELS).predict()
+    assert_same(plain, found)
+    assert (found.quantiles[0] % 1 == 0).all()
+    assert (found.quantiles[1] % 1 != 0).any()
