@@ -306,15 +306,16 @@ class RecurrentForecaster(Forecaster):
             yield network.eval()
 
     def _trained(self, train: Panel, plan: Plan) -> Iterator[Network]:
-        """One network a seed; the first of each kind finds out for how many steps the others are trained."""
+        """One network a seed; the first with a state, or without, finds out for how many steps such are trained."""
         plan = replace(plan, head=self.head, decoder=self.decoder)
         kinds, tried = self._kinds(train, plan)
-        steps = {kind: best.steps for kind, best in tried.items()}
+        steps = {kind.memory: tried[kind].steps for kind in kinds if kind in tried}
         for own in dict.fromkeys(_planned(plan, kind) for kind in kinds):
             inputs = lay_out(train, own, plan.horizon)
             for i, kind in ((i, kind) for i, kind in enumerate(kinds) if _planned(plan, kind) == own):
                 network = self._fresh(own, train, i, kind)
-                steps[kind] = _train(network, inputs, self.training, self.seed + i, steps.get(kind)).steps
+                known = steps.get(kind.memory)
+                steps[kind.memory] = _train(network, inputs, self.training, self.seed + i, known).steps
                 yield network
 
     def _kinds(self, train: Panel, plan: Plan) -> tuple[list[_Kind], dict[_Kind, Best]]:
@@ -337,6 +338,8 @@ class RecurrentForecaster(Forecaster):
             without = first._replace(memory=False)
             if beats(without, first, _MAY_ADD) and np.isfinite(tried[first].loss):
                 kinds[_TEAM - 1 :: _TEAM] = [without] * (self.seeds // _TEAM)
+        elif self.scaling == "auto" and self.seeds >= _TEAM and _counts(train):
+            kinds[_TEAM - 1 :: _TEAM] = [first._replace(log=True)] * (self.seeds // _TEAM)
         return kinds, tried
 
     def _tried(self, kind: _Kind, train: Panel, plan: Plan) -> Best:
@@ -380,6 +383,11 @@ def _newest(panel: Panel, plan: Plan) -> Panel:
 def _may_multiply(train: Panel) -> bool:
     """Whether there are covariates known ahead, such as promotions and prices, and demand that they can multiply."""
     return len(train.known) > 0 and not (train.values < 0).any()
+
+
+def _counts(train: Panel) -> bool:
+    """Whether all demand is, whoever's."""
+    return bool(baseline.whole(baseline.demand(train), train.offsets[[0, -1]]).all())
 
 
 def _train(network: Network, inputs: Inputs, options: Training, seed: int, steps: int | None = None) -> Best:

@@ -18,9 +18,10 @@ from forecastkit.forecaster import State
 from forecastkit.models import restore
 from forecastkit.models.gru import GRU
 from forecastkit.models.lstm import LSTM
+from forecastkit.nn import forecaster
 from forecastkit.nn.network import LEVELS, at_levels
 from forecastkit.nn.options import Training
-from forecastkit.nn.training import _Course
+from forecastkit.nn.training import Best, _Course
 
 QUICK = Training(steps=40, batch=32, checks=4, refit=False)
 UNTRAINED = Training(steps=0)
@@ -519,3 +520,34 @@ def test_training_says_how_far_it_is(panel):
     with use_progress(lambda *what: heard.append(what)):
         small().fit(panel, horizon=7)
     assert heard == [(10 * k, 40, "training gru") for k in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("unit", "options", "logs"),
+    [
+        (1.0, {"seeds": 3}, [False, False, True]),
+        (1.0, {"seeds": 4}, [False, False, True, False]),
+        (1.0, {"seeds": 2}, [False, False]),
+        (1.0, {"seeds": 3, "scaling": "linear"}, [False] * 3),
+        (0.25, {"seeds": 3}, [False] * 3),
+    ],
+)
+def test_of_counts_one_network_of_three_reads_logarithms(unit, options, logs):
+    rows = table()
+    rows["y"] = unit * rows["y"].round().where(rows["unique_id"] != "s3", 0)  # one never sold anything
+    fitted = small(**options, training=UNTRAINED).fit(Panel.from_frame(rows), horizon=14)
+    assert [network.plan.log for network in fitted.networks] == logs
+
+
+def test_networks_on_other_scales_are_trained_for_as_many_steps_as_the_first(monkeypatch):
+    asked = []
+
+    def trained(network, inputs, options, seed, steps=None):
+        asked.append((network.plan.log, steps))
+        return Best(7, 0.5)
+
+    monkeypatch.setattr(forecaster, "_train", trained)
+    rows = table()
+    rows["y"] = rows["y"].round()
+    small(seeds=3).fit(Panel.from_frame(rows), horizon=14)
+    assert asked == [(False, None), (False, 7), (True, 7)]
