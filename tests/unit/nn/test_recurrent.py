@@ -526,7 +526,7 @@ def test_training_says_how_far_it_is(panel):
     ("unit", "options", "logs"),
     [
         (1.0, {"seeds": 3}, [False, False, True]),
-        (1.0, {"seeds": 4}, [False, False, True, False]),
+        (1.0, {"seeds": 4}, [False, False, False, True]),
         (1.0, {"seeds": 2}, [False, False]),
         (1.0, {"seeds": 3, "scaling": "linear"}, [False] * 3),
         (0.25, {"seeds": 3}, [False] * 3),
