@@ -117,11 +117,15 @@ def lowest(y: Floats, offsets: Ints) -> Floats:
     return floor
 
 
-def whole(y: Floats, offsets: Ints) -> NDArray[np.bool_]:
+def counts(y: Floats, offsets: Ints) -> NDArray[np.bool_]:
     """Which series are counts: what was observed are whole numbers, but for rounding, and not all zero; [N]."""
-    values, seen = compact(y, offsets)
-    apart = _reduced(np.add, np.abs(values - np.rint(values)), seen)
-    return np.asarray(apart < ROUNDING * _reduced(np.maximum, np.abs(values), seen))
+    apart = _reduced(np.fmax, np.abs(np.rint(y) - y), offsets)
+    return np.asarray(apart < ROUNDING * _reduced(np.fmax, np.abs(y), offsets))
+
+
+def counted(quantiles: Floats, counts: NDArray[np.bool_]) -> Floats:
+    """Quantiles [N, H, Q] in which those of `counts` [N] are whole numbers too (decision 141)."""
+    return np.where(counts[:, None, None], np.floor(quantiles + UP), quantiles)
 
 
 def compact(y: Floats, offsets: Ints) -> tuple[Floats, Ints]:

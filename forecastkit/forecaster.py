@@ -258,18 +258,19 @@ class Fitted(ABC):
     def predict(self, horizon: int, *, levels: Sequence[float] = (), future: Any = None) -> Forecast:
         """Forecast `horizon` periods after the end of each series.
 
-        `levels` are probabilities in (0, 1) in any order; where all that was observed of a series are whole numbers, so
-        are its quantiles. `future` holds the known covariates of those periods: a long table like the training one
-        without the target, its ids and times called unique_id and ds, or an array [N, H, K] in the order of
-        `history.known.names`. Raises `ConfigError` for levels that the model doesn't give, `DataError` naming the
+        `levels` are probabilities in (0, 1) in any order; where all demand that the model keeps of a series are whole
+        numbers, so are its quantiles. `future` holds the known covariates of those periods: a long table like the
+        training one without the target, its ids and times called unique_id and ds, or an array [N, H, K] in the order
+        of `history.known.names`. Raises `ConfigError` for levels that the model doesn't give, `DataError` naming the
         columns and dates of `future` that are missing.
         """
-        mean, quantiles = self.unrounded(horizon, levels=levels, future=future)
-        if quantiles.size:  # of counts they are counts (decision 141)
-            whole = baseline.whole(baseline.demand(self.history), self.history.offsets)[:, None, None]
-            quantiles = np.where(whole, np.floor(quantiles + baseline.UP), quantiles)
+        ordered = self._levels(levels)
+        mean, quantiles = self.unrounded(horizon, levels=ordered, future=future)
+        if ordered:
+            counts = baseline.counts(baseline.demand(self.history), self.history.offsets)
+            quantiles = baseline.counted(quantiles, counts)
         times = self.history.calendar.times(self.history.future_ordinals(horizon))
-        return Forecast(self.history.ids, times, mean, quantiles, increasing(levels), self.history.calendar.zone)
+        return Forecast(self.history.ids, times, mean, quantiles, ordered, self.history.calendar.zone)
 
     def unrounded(self, horizon: int, *, levels: Sequence[float] = (), future: Any = None) -> tuple[Floats, Floats]:
         """Mean [N, H] and quantiles [N, H, Q] as the model has them, to be averaged with others; as in `predict`."""

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from forecastkit import baseline
 from forecastkit.data.panel import Covariates, Floats, Ints, Panel
 from forecastkit.errors import DataError
 from forecastkit.evaluation import comparison, metrics
@@ -77,6 +79,7 @@ class _Probe:
     fitted: Fitted
     lengths: Ints  # [N] periods that the model may see
     y: Floats  # [N, H]
+    counts: NDArray[np.bool_]  # [N] as demand is, whatever is done to it
     yardstick: Yardstick
 
     @classmethod
@@ -88,7 +91,9 @@ class _Probe:
         rows = panel.offsets[:-1, None] + lengths[:, None] + np.arange(horizon)
         y = np.where(panel.observed[rows], panel.values[rows], np.nan)
         y[:, :gap] = np.nan
-        return cls(fitted, lengths, y, yardstick or Yardstick.of(panel.cut(lengths)))
+        seen = panel.cut(lengths)
+        counts = baseline.counts(baseline.demand(seen), seen.offsets)
+        return cls(fitted, lengths, y, counts, yardstick or Yardstick.of(seen))
 
     def losses(self, panel: Panel) -> Floats:
         """MASE of each series with the inputs of `panel`, [N]; NaN where it is undefined."""
@@ -96,8 +101,10 @@ class _Probe:
         known = len(panel.known) and "known" in recipe.uses
         future = panel.known_after(self.lengths, horizon) if known else None
         levels = (0.5,) if recipe.probabilistic else ()
-        forecast = self.fitted.update(panel.cut(self.lengths)).predict(horizon, levels=levels, future=future)
-        return metrics.mase(self.y, forecast.median(), self.yardstick.scale)
+        moved = self.fitted.update(panel.cut(self.lengths))
+        mean, quantiles = moved.unrounded(horizon, levels=levels, future=future)
+        median = baseline.counted(quantiles, self.counts)[..., 0] if levels else mean
+        return metrics.mase(self.y, median, self.yardstick.scale)
 
 
 def _mean(losses: Floats) -> float:

@@ -68,6 +68,12 @@ class _Page:
             self._found[by] = self.report.scores(list(dict.fromkeys(["model", by]))).sort_values(by)
         return self._found[by]
 
+    def reliability(self) -> pd.DataFrame:
+        """What each level covers, looked for once."""
+        if "level" not in self._found:
+            self._found["level"] = self.report.reliability()
+        return self._found["level"]
+
     def mase(self, by: str) -> pd.DataFrame:
         """MASE with a row a value of `by` and a column a model that has a colour."""
         return self.scores(by).pivot(index=by, columns="model", values="mase")[self.coloured]
@@ -123,7 +129,7 @@ def _verdict(page: _Page) -> str:
         words += (
             f" {', '.join(others)} can't be told from it." if others else " The others are worse by more than chance."
         )
-    return words + _reach(page.report.head["levels"], best["coverage"])
+    return words + _reach(page.report.head["levels"], best["coverage"], _inside(page))
 
 
 def _unfinished(report: Report) -> str:
@@ -132,10 +138,17 @@ def _unfinished(report: Report) -> str:
     return f" Left out, as the run was interrupted: {left}." if left else ""
 
 
-def _reach(levels: Sequence[float], coverage: float) -> str:
-    """How far the best model's intervals are from their promise, where that is far."""
+def _inside(page: _Page) -> float:
+    """The share of what came that lies within the best model's intervals and not on their bounds."""
+    table = page.reliability()
+    levels = table[table["model"] == page.best].sort_values("level")
+    return float(levels["below"].iloc[-1] - levels["at_most"].iloc[0]) if len(levels) else float("nan")
+
+
+def _reach(levels: Sequence[float], coverage: float, inside: float) -> str:
+    """How far the best model's intervals are from their promise, where that is far: of counts many lie on a bound."""
     promised = levels[-1] - levels[0]
-    if len(levels) < 2 or not abs(coverage - promised) > _OFF:
+    if len(levels) < 2 or not (promised - coverage > _OFF or inside - promised > _OFF):
         return ""
     way = "narrow" if coverage < promised else "wide"
     return f" Its intervals are too {way}: they hold {coverage:.0%} of what came and promise {promised:.0%}."
@@ -233,7 +246,7 @@ def _by_segment(page: _Page, name: str) -> Table:
 
 
 def _intervals(page: _Page) -> Section:
-    table = page.report.reliability()
+    table = page.reliability()
     models = [name for name in page.coloured if name in set(table["model"])]
     if not models:
         return Section("intervals", "Intervals")

@@ -84,19 +84,20 @@ def past_errors(
     return [errors for errors in found if errors.shape[1]]
 
 
-def moving_errors(member: Fitted, panel: Panel, horizon: int, windows: int) -> Floats:
+def moving_errors(member: Fitted, panel: Panel, horizon: int, windows: int, *, alone: bool = False) -> Floats:
     """Errors on each of the last `windows` of `panel` of a member that was fitted before them; [W, N, H].
 
     It moves through them with newer demand, and nothing is estimated between. It must know every series of `panel`.
+    Medians of counts are whole numbers where it stands `alone`, not where they are to be averaged with others.
     """
     found = np.empty((windows, len(panel), horizon))
     for place in range(windows):
         past = panel.cut(panel.lengths - (windows - place) * horizon)
-        found[place] = errors_after(moved(member, past), panel, horizon)
+        found[place] = errors_after(moved(member, past), panel, horizon, alone=alone)
     return found
 
 
-def errors_after(member: Fitted, panel: Panel, horizon: int) -> Floats:
+def errors_after(member: Fitted, panel: Panel, horizon: int, *, alone: bool = False) -> Floats:
     """Errors of the medians for the periods that follow the member's history in `panel`, in spreads; [n, H].
 
     NaN where nothing was seen and in series without a spread. The rows are the member's series.
@@ -106,6 +107,10 @@ def errors_after(member: Fitted, panel: Panel, horizon: int) -> Floats:
     future = part.known_after(ends, horizon) if len(part.known) else None
     levels = (0.5,) if member.recipe.probabilistic else ()
     mean, quantiles = told(member, horizon, levels, future, np.arange(len(part)))
+    if alone:
+        quantiles = baseline.counted(
+            quantiles, baseline.counts(baseline.demand(member.history), member.history.offsets)
+        )
     scale = baseline.spread(baseline.demand(part), part.offsets, min(part.season, int(part.lengths.min())))[:, None]
     error = (quantiles[..., 0] if levels else mean) - _actual(part, ends, horizon)
     return np.clip(error / np.where(scale > 0, scale, np.nan), -_FAR, _FAR)

@@ -275,7 +275,7 @@ class _Contest:
         try:
             member = of.fit_where_long_enough(runner.recipe, earlier, self.horizon)
             rows = wanted[of.places(member.history, earlier)]
-            found = past.moving_errors(member, self.train.take(rows), self.horizon, self.windows)
+            found = past.moving_errors(member, self.train.take(rows), self.horizon, self.windows, alone=True)
         except (FitError, DataError) as error:
             runner.out = str(error)
         else:

@@ -34,9 +34,9 @@ class LSTM(RecurrentForecaster):
     patch: periods of one recurrent step; None is the season, or the largest divisor of a long one up to 24.
     season: periods in a season; None takes the panel's.
     scaling: linear scales each window by its spread; log squeezes it first, for demand whose promotions multiply;
-        ensemble lets the networks take turns; auto is linear, but of counts one of three is log, and where covariates
-        are known ahead and demand is never negative, all are, unless the newest windows are forecast clearly better
-        without.
+        ensemble lets the networks take turns; auto is log for all networks where covariates are known ahead and demand
+        is never negative, unless the newest windows are forecast clearly better without; else linear, but log for one
+        of three networks of counts without known covariates.
     training: steps, batch, learning rate, early stopping and precision, see `Training`.
     seeds: networks that are trained, each from first weights of its own; their forecasts are averaged. One
         alone takes a third of the time of a forecast, and about half of a training.

@@ -309,7 +309,7 @@ class RecurrentForecaster(Forecaster):
         """One network a seed; the first with a state, or without, finds out for how many steps such are trained."""
         plan = replace(plan, head=self.head, decoder=self.decoder)
         kinds, tried = self._kinds(train, plan)
-        steps = {kind.memory: tried[kind].steps for kind in kinds if kind in tried}
+        steps = {kind.memory: tried[kind].steps for kind in reversed(kinds) if kind in tried}
         for own in dict.fromkeys(_planned(plan, kind) for kind in kinds):
             inputs = lay_out(train, own, plan.horizon)
             for i, kind in ((i, kind) for i, kind in enumerate(kinds) if _planned(plan, kind) == own):
@@ -338,7 +338,7 @@ class RecurrentForecaster(Forecaster):
             without = first._replace(memory=False)
             if beats(without, first, _MAY_ADD) and np.isfinite(tried[first].loss):
                 kinds[_TEAM - 1 :: _TEAM] = [without] * (self.seeds // _TEAM)
-        elif self.scaling == "auto" and self.seeds >= _TEAM and _counts(train):
+        elif self.scaling == "auto" and self.seeds >= _TEAM and not len(train.known) and _counts(train):
             kinds[_TEAM - 1 :: _TEAM] = [first._replace(log=True)] * (self.seeds // _TEAM)
         return kinds, tried
 
@@ -387,7 +387,7 @@ def _may_multiply(train: Panel) -> bool:
 
 def _counts(train: Panel) -> bool:
     """Whether all demand is, whoever's."""
-    return bool(baseline.whole(baseline.demand(train), train.offsets[[0, -1]]).all())
+    return bool(baseline.counts(baseline.demand(train), train.offsets[[0, -1]]).all())
 
 
 def _train(network: Network, inputs: Inputs, options: Training, seed: int, steps: int | None = None) -> Best:

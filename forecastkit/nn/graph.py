@@ -2,7 +2,8 @@
 
 Everything that `inputs` and `forecaster` do around a network stands here once more in tensor operations, whose shapes
 are fixed but for the batch: sizes of the series, standardised covariates, the average of the networks, quantiles at any
-levels and the floor of demand. Demand comes in double precision, as single precision does not hold every level.
+levels, whole ones of counts, and the floor of demand. Demand comes in double precision, as single precision does not
+hold every level.
 """
 
 from __future__ import annotations
@@ -120,14 +121,14 @@ class Graph(nn.Module):
             lines.append(found * (len(networks) / len(self.networks)) if len(networks) < len(self.networks) else found)
         # Flat up to here, so that what a series has one of needs no third dimension.
         lowest = torch.where(demand.amin(-1, keepdim=True) < 0, -torch.inf, demand.new_zeros(()))
-        whole = torch.maximum(functools.reduce(torch.add, lines), lowest).unflatten(
+        everything = torch.maximum(functools.reduce(torch.add, lines), lowest).unflatten(
             1, (self.plan.horizon, -1)
         )  # [B, H, 1 + Q]
-        mean, *quantiles = whole.split(1, -1)
+        mean, *quantiles = everything.split(1, -1)
         for k in range(1, len(quantiles)):
             quantiles[k] = torch.maximum(quantiles[k - 1], quantiles[k])  # against rounding only
         if not quantiles:
-            return mean.squeeze(-1), whole[..., 1:]
+            return mean.squeeze(-1), everything[..., 1:]
         found, counts = torch.cat(quantiles, -1), _counts(demand)[..., None]
         return mean.squeeze(-1), torch.where(counts, torch.floor(found + baseline.UP), found)
 
@@ -165,8 +166,8 @@ class Sized(NamedTuple):
 
 
 def _counts(demand: Tensor) -> Tensor:
-    """`baseline.whole` in tensors; [B, T] -> [B, 1]."""
-    apart = torch.linalg.vector_norm(demand - demand.round(), ord=1, dim=-1, keepdim=True)
+    """`baseline.counts` in tensors; [B, T] -> [B, 1]."""
+    apart = (demand.round() - demand).abs().amax(-1, keepdim=True)
     return apart < baseline.ROUNDING * demand.abs().amax(-1, keepdim=True)
 
 

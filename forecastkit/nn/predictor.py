@@ -44,7 +44,8 @@ class Run(Protocol):
 class Parity:
     """How far a variant is from the plain graph.
 
-    largest, median, average: of the differences of means and quantiles, as shares of the size of a series' forecast ·
+    largest, median, average: of the differences of means and quantiles, as shares of the size of a series' forecast; of
+    counts those of means alone, as rounded quantiles say nothing or jump by one ·
     error: change of the mean absolute error on the newest periods that could be held out, each series in its own size,
     as a share of it; 0 where none could.
     """
@@ -208,8 +209,10 @@ def parity_of(fitted: RecurrentFitted, run: Run, levels: tuple[float, ...]) -> P
     if (mean.shape, quantiles.shape) != (other.shape, others.shape):
         raise DataError(f"the compiled network gives {other.shape} and not {mean.shape}")
     size = np.maximum(np.abs(mean).mean(-1, keepdims=True), 1e-9 * np.abs(mean).max())  # [N, 1]
-    apart = np.concatenate([mean - other, (quantiles - others).reshape(len(mean), -1)], axis=-1)
-    apart = np.abs(apart) / np.where(size > 0, size, 1.0)
+    counts = baseline.counts(arrays.y.ravel(), np.arange(len(mean) + 1) * arrays.y.shape[1])
+    between = np.where(counts[:, None, None], np.nan, quantiles - others)
+    apart = np.concatenate([mean - other, between.reshape(len(mean), -1)], axis=-1)
+    apart = (np.abs(apart) / np.where(size > 0, size, 1.0))[~np.isnan(apart)]
     error = _change_of_error(history, plan, plain, run)
     return Parity(float(apart.max()), float(np.median(apart)), float(apart.mean()), error)
 

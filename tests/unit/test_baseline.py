@@ -99,4 +99,4 @@ def test_a_season_below_one_period_is_refused(season: int) -> None:
 def test_counts_are_whole_numbers_of_which_one_is_not_zero() -> None:
     near = 0.1 + 0.2 + 0.7  # one, but for rounding
     y, offsets = laid([0, 3, NAN, 2], [0, 0.5, 2], [0, 0], [NAN, NAN], [-4, near], [], [1e12, 0.25], [7])
-    assert baseline.whole(y, offsets).tolist() == [True, False, False, False, True, False, True, True]
+    assert baseline.counts(y, offsets).tolist() == [True, False, False, False, True, False, True, True]

@@ -95,5 +95,7 @@ def test_quantiles_of_counts_are_counts_and_means_are_not() -> None:
 
 
 def test_the_half_between_two_counts_goes_down() -> None:
-    table = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=4), "y": [2, 3, 2, 3]})
-    assert HistoricMean().fit(Panel.from_frame(table)).predict(1, levels=(0.5,)).quantiles.tolist() == [[[2.0]]]
+    table = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=4), "y": [3, 4, 3, 4]})
+    assert HistoricMean().fit(Panel.from_frame(table)).predict(1, levels=(0.5,)).quantiles.tolist() == [
+        [[3.0]]
+    ]  # half to even is 4

@@ -86,9 +86,10 @@ def test_few_series_are_not_cut_into_segments_of_one(report: Report) -> None:
 def test_intervals_that_do_not_keep_their_promise_are_said_at_the_top() -> None:
     from forecastkit.evaluation.page import _reach
 
-    assert "too narrow: they hold 60% of what came and promise 80%" in _reach((0.1, 0.5, 0.9), 0.6)
-    assert "too wide" in _reach((0.1, 0.5, 0.9), 0.9)
-    assert _reach((0.1, 0.5, 0.9), 0.76) == _reach((0.5,), 0.0) == _reach((0.1, 0.9), np.nan) == ""
+    assert "too narrow: they hold 60% of what came and promise 80%" in _reach((0.1, 0.5, 0.9), 0.6, 0.6)
+    assert "too wide" in _reach((0.1, 0.5, 0.9), 0.9, 0.9)
+    assert _reach((0.1, 0.5, 0.9), 0.76, 0.76) == _reach((0.5,), 0.0, 0.0) == _reach((0.1, 0.9), np.nan, np.nan) == ""
+    assert _reach((0.1, 0.9), 0.93, 0.4) == ""  # counts, of which half lie on a bound
 
 
 def test_the_page_needs_nothing_else_and_runs_nothing(page: str) -> None:

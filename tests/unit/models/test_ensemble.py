@@ -370,3 +370,13 @@ def test_a_series_too_short_for_every_member_has_the_baseline_and_is_named(panel
     plain = fk.create("seasonal_naive", season=short.season)
     monkeypatch.undo()
     np.testing.assert_array_equal(again.predict(H).mean[0], plain.fit(short).predict(H).mean[0])
+
+
+def test_members_are_averaged_before_counts_are_rounded():
+    days, y = pd.date_range("2024-01-01", periods=80), np.random.default_rng(0).poisson(3, 80)
+    panel = fk.Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": days, "y": y}))
+    fitted = Ensemble(members=MEMBERS, combination="mean").fit(panel, horizon=H)
+    parts = [member.unrounded(H, levels=(0.5,))[1] for member in fitted.members]
+    found = fitted.predict(H, levels=(0.5,)).quantiles
+    np.testing.assert_array_equal(found, np.floor(np.mean(parts, axis=0) + 0.499))
+    assert (found != np.floor(np.mean(np.floor(np.array(parts) + 0.499), axis=0) + 0.499)).any()

@@ -539,6 +539,14 @@ def test_of_counts_one_network_of_three_reads_logarithms(unit, options, logs):
     assert [network.plan.log for network in fitted.networks] == logs
 
 
+def test_known_covariates_leave_all_networks_of_counts_on_the_scale_that_was_found_better(monkeypatch):
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(*((99, 0.6) if network.plan.log else (7, 0.5))))
+    rows = table()
+    rows = rows.assign(y=rows["y"].round(), fair=1.0 * (rows["ds"].dt.day == 3))
+    fitted = small(seeds=3).fit(Panel.from_frame(rows, known=("fair",)), horizon=14)
+    assert [network.plan.log for network in fitted.networks] == [False] * 3
+
+
 def test_networks_on_other_scales_are_trained_for_as_many_steps_as_the_first(monkeypatch):
     asked = []
 
@@ -551,3 +559,18 @@ def test_networks_on_other_scales_are_trained_for_as_many_steps_as_the_first(mon
     rows["y"] = rows["y"].round()
     small(seeds=3).fit(Panel.from_frame(rows), horizon=14)
     assert asked == [(False, None), (False, 7), (True, 7)]
+
+
+@pytest.mark.parametrize("better", [False, True])
+def test_networks_are_trained_for_as_many_steps_as_was_found_for_their_own_scale(monkeypatch, better):
+    asked = []
+
+    def trained(network, inputs, options, seed, steps=None):
+        asked.append((network.plan.log, steps))
+        return Best(*((99, 0.5 if better else 0.6) if network.plan.log else (7, 0.55)))
+
+    monkeypatch.setattr(forecaster, "_train", trained)
+    rows = table()
+    rows = rows.assign(y=rows["y"].round(), fair=1.0 * (rows["ds"].dt.day == 3))
+    small(seeds=3).fit(Panel.from_frame(rows, known=("fair",)), horizon=14)
+    assert asked[-3:] == [(better, 99 if better else 7)] * 3
