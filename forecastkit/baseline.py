@@ -119,8 +119,9 @@ def lowest(y: Floats, offsets: Ints) -> Floats:
 
 def counts(y: Floats, offsets: Ints) -> NDArray[np.bool_]:
     """Which series are counts: what was observed are whole numbers, but for rounding, and not all zero; [N]."""
-    apart = _reduced(np.fmax, np.abs(np.rint(y) - y), offsets)
-    return np.asarray(apart < ROUNDING * _reduced(np.fmax, np.abs(y), offsets))
+    room = np.rint(y)  # for one intermediate after the other, as y may be most of the memory
+    apart = _reduced(np.fmax, np.abs(np.subtract(room, y, out=room), out=room), offsets)
+    return np.asarray(apart < ROUNDING * _reduced(np.fmax, np.abs(y, out=room), offsets))
 
 
 def counted(quantiles: Floats, counts: NDArray[np.bool_]) -> Floats:
