@@ -210,9 +210,9 @@ def parity_of(fitted: RecurrentFitted, run: Run, levels: tuple[float, ...]) -> P
         raise DataError(f"the compiled network gives {other.shape} and not {mean.shape}")
     size = np.maximum(np.abs(mean).mean(-1, keepdims=True), 1e-9 * np.abs(mean).max())  # [N, 1]
     counts = baseline.counts(arrays.y.ravel(), np.arange(len(mean) + 1) * arrays.y.shape[1])
-    between = np.where(counts[:, None, None], np.nan, quantiles - others)
-    apart = np.concatenate([mean - other, between.reshape(len(mean), -1)], axis=-1)
-    apart = (np.abs(apart) / np.where(size > 0, size, 1.0))[~np.isnan(apart)]
+    asked = np.repeat(~counts[:, None], quantiles[0].size, axis=1)  # [N, H * Q] the quantiles that are compared
+    apart = np.concatenate([mean - other, (quantiles - others).reshape(len(mean), -1)], axis=-1)
+    apart = (np.abs(apart) / np.where(size > 0, size, 1.0))[np.concatenate([np.ones(mean.shape, bool), asked], axis=-1)]
     error = _change_of_error(history, plan, plain, run)
     return Parity(float(apart.max()), float(np.median(apart)), float(apart.mean()), error)
 

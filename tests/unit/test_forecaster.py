@@ -94,6 +94,12 @@ def test_quantiles_of_counts_are_counts_and_means_are_not() -> None:
     assert not np.signbit(found.quantiles[0]).any()  # no -0.0 in a table
 
 
+def test_levels_may_come_one_by_one(weekly_shop: Panel) -> None:
+    found = Naive().fit(weekly_shop).predict(2, levels=(level for level in (0.9, 0.1)))  # type: ignore[arg-type]
+    assert found.levels == (0.1, 0.9)
+    assert found.quantiles.shape[-1] == 2
+
+
 def test_the_half_between_two_counts_goes_down() -> None:
     table = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=4), "y": [3, 4, 3, 4]})
     assert HistoricMean().fit(Panel.from_frame(table)).predict(1, levels=(0.5,)).quantiles.tolist() == [

@@ -108,3 +108,33 @@ def test_boosted_trees_know_what_promotions_are_worth(panel: Panel) -> None:
     fitted = fk.create("boosted").fit(panel.cut(panel.lengths - 7), horizon=7)
     found = importance(fitted, panel, horizon=7).set_index("input")["increase"]
     assert found["promotion"] > 10 * abs(found["noise"])
+
+
+class DeafFitted(Fitted):
+    def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
+        mean = np.full((len(self.history), horizon), 2.4)
+        return mean, np.repeat(mean[..., None], len(levels), axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deaf(Forecaster):
+    """2.4, whatever came."""
+
+    name: ClassVar[str] = "deaf"
+    fitted_type: ClassVar[type[Fitted]] = DeafFitted
+
+    def _fit(self, train: Panel, horizon: int) -> Fitted:
+        return DeafFitted(recipe=self, history=train)
+
+    @classmethod
+    def examples(cls) -> Iterator[Self]:
+        yield cls()
+
+
+def test_a_past_of_counts_that_is_not_read_is_worth_nothing():
+    """What is put in its place are no counts: rounded in one of both alone, the forecast would seem to read it."""
+    days, rng = pd.date_range("2024-01-01", periods=90), np.random.default_rng(0)
+    rows = [pd.DataFrame({"unique_id": f"s{k}", "ds": days, "y": rng.poisson(1 + k, 90)}) for k in range(12)]
+    panel = Panel.from_frame(pd.concat(rows))
+    found = importance(Deaf().fit(panel.cut(panel.lengths - 7)), panel, horizon=7)
+    assert (found["increase"] == 0).all()

@@ -14,7 +14,7 @@ from forecastkit.data.synthetic import retail
 from forecastkit.errors import ConfigError, DataError, FitError, SeriesTooShortError
 from forecastkit.execution import use_threads
 from forecastkit.models._members import fit_where_long_enough
-from forecastkit.models._weights import inverse, past_errors, stacked
+from forecastkit.models._weights import inverse, moving_errors, past_errors, stacked
 from forecastkit.models.ensemble import Ensemble, EnsembleFitted
 from forecastkit.models.historic_mean import HistoricMean
 from forecastkit.models.seasonal_naive import SeasonalNaive
@@ -380,3 +380,13 @@ def test_members_are_averaged_before_counts_are_rounded():
     found = fitted.predict(H, levels=(0.5,)).quantiles
     np.testing.assert_array_equal(found, np.floor(np.mean(parts, axis=0) + 0.499))
     assert (found != np.floor(np.mean(np.floor(np.array(parts) + 0.499), axis=0) + 0.499)).any()
+
+
+def test_a_member_alone_has_the_errors_of_whole_medians():
+    days, y = pd.date_range("2024-01-01", periods=80), np.random.default_rng(0).poisson(3, 80)
+    panel = fk.Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": days, "y": y}))
+    member = HistoricMean().fit(panel.cut(80 - H))
+    whole = member.predict(H, levels=(0.5,)).quantiles[..., 0]
+    size = np.std(y[7:] - y[:-7]) ** 2 + np.mean(y[7:] - y[:-7]) ** 2
+    np.testing.assert_allclose(moving_errors(member, panel, H, 1, alone=True)[0] * size**0.5, whole - y[-H:])
+    assert (np.abs(moving_errors(member, panel, H, 1)[0] * size**0.5 - (whole - y[-H:])) > 0.01).all()

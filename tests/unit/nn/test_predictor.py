@@ -287,3 +287,17 @@ def test_quantiles_of_counts_are_compiled_to_counts(variant):
     assert_same(plain, found)
     assert (found.quantiles[0] % 1 == 0).all()
     assert (found.quantiles[1] % 1 != 0).any()
+
+
+@pytest.mark.parametrize(("mean", "quantile", "good"), [(0.0, 1.0, True), (0.5, 0.0, False), (np.nan, 0.0, False)])
+def test_parity_of_counts_is_that_of_means(mean, quantile, good):
+    days = pd.date_range("2024-01-01", periods=60)
+    rows = pd.DataFrame({"unique_id": "a", "ds": days, "y": np.random.default_rng(0).poisson(3, 60)})
+    fitted = GRU(hidden=8, seeds=1, training=QUICK).fit(Panel.from_frame(rows), horizon=H)
+    plain = predictor.Eager(predictor.graph_of(fitted, LEVELS))
+
+    def moved(arrays):
+        found, quantiles = plain(arrays)
+        return found + mean, quantiles + quantile
+
+    assert predictor.parity_of(fitted, moved, LEVELS).good is good
