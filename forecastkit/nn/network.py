@@ -11,6 +11,7 @@ scaling and its inverse is in units of the window's own spread: a constant windo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -122,6 +123,7 @@ class Network(nn.Module, Head):
     out: nn.Linear
     averages: Tensor  # [L, A] weights of the periods in each of the means that bases are
     bases: Tensor  # [H * M] the mean that each step and base takes
+    levels: Tensor  # [T] `LEVELS`
     told: Tensor  # features of known covariates that tell periods of the past apart
 
     def __init__(self, plan: Plan, shape: Shape, calendar: int) -> None:
@@ -135,7 +137,7 @@ class Network(nn.Module, Head):
         told = plan.told
         features = 2 + len(told) + plan.past.width
         self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
-        self.from_state = nn.Linear(hidden + self.embed.width + 2, hidden)
+        self.from_state = nn.Linear(hidden + self.embed.width + 2 + len(LEVELS), hidden)
         self.step = nn.Parameter(torch.zeros(plan.block, hidden))
         bases = len(_seasons(plan)) + len(_levels(plan)) + len(plan.lags) + WAYS * bool(told)
         self.from_step = nn.Linear(bases + len(plan.lags) + known + bool(known) + calendar, hidden, bias=False)
@@ -144,6 +146,7 @@ class Network(nn.Module, Head):
         self.response = Response(self.expand_known.variances(), self.embed.width) if known else None
         self.recall = Recall(len(told), plan.recall, plan.block, plan.season) if told else None
         constants = {"averages": _averages(plan), "bases": _bases(plan), "from_gaps": _from_gaps()}
+        constants["levels"] = torch.tensor(LEVELS)
         for name, constant in (constants | {"told": torch.tensor(told, dtype=torch.long)}).items():
             self.register_buffer(name, constant, persistent=False)
         self._start_at_the_bases(bases)
@@ -266,8 +269,15 @@ class Network(nn.Module, Head):
             last = self._read(batch, z, known).to(static.dtype)
         else:
             last = static.new_zeros(static.shape[0], self.shape.hidden)
-        character = _variation(batch), batch.seen.float().mean(-1, keepdim=True)
-        return self.from_state(joined(last, static, *character))
+        share = batch.seen.float().mean(-1, keepdim=True)
+        return self.from_state(joined(last, static, _variation(batch), share, self._quantiles(z, batch.seen)))
+
+    def _quantiles(self, z: Tensor, seen: Tensor) -> Tensor:
+        """Of what was seen of the window z [B, L], at `LEVELS`, its nearest values; 0 where nothing was; [B, T]."""
+        ascending = torch.where(seen, z, math.inf).sort(-1).values
+        last = seen.sum(-1, keepdim=True) - 1
+        found = ascending.gather(-1, (self.levels * last.clamp(min=0) + 0.5).long())
+        return torch.where(last < 0, 0.0, found).clamp(-10.0, 10.0)
 
     def _read(self, batch: Batch, z: Tensor, known: Tensor) -> Tensor:
         """What the cells remember of the window when they have read it patch by patch; [B, D]."""

@@ -9,7 +9,7 @@ import torch
 
 from forecastkit.data.panel import Panel
 from forecastkit.models.gru import GRU
-from forecastkit.nn.network import Network, Shape
+from forecastkit.nn.network import LEVELS, Network, Shape
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan
 
@@ -52,6 +52,20 @@ def test_means_are_of_what_was_seen_and_fall_back_to_what_lies_further_off(netwo
     found = network._means(z, mask, H)[0].numpy()
     expected = [means_by_hand(z[0].numpy(), seen, step) for step in range(H)]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("hidden_part", [slice(0, 1), slice(0, 17), slice(2, 16, 3)])  # leave no ties
+def test_quantiles_are_of_what_was_seen_in_the_window(network, hidden_part):
+    seen = np.ones(L, bool)
+    seen[hidden_part] = False
+    z, mask = demand(seen)
+    found = network._quantiles(z, mask)[0].numpy()
+    np.testing.assert_allclose(found, np.quantile(z[0].numpy()[seen], LEVELS, method="nearest"))
+
+
+def test_quantiles_of_nothing_are_at_the_centre(network):
+    z, mask = demand(np.zeros(L, bool))
+    assert not network._quantiles(z, mask).any()
 
 
 def test_means_of_fewer_steps_are_the_first_ones(network):

@@ -177,7 +177,7 @@ def test_a_lag_looks_back_whole_multiples_into_the_past():
 
 
 def test_training_windows_end_before_validation_begins():
-    panel = panel_of("D", [100, 90, 12], series=3)
+    panel = panel_of("D", [100, 90, 11], series=3)
     _, inputs, plan = windows_of(panel)
     origins = Origins.split(inputs, plan, 2)
     checked = set(origins.check_series.tolist())
@@ -187,6 +187,18 @@ def test_training_windows_end_before_validation_begins():
         assert high + plan.horizon <= (earliest if series in checked else inputs.end)
     assert int(origins.check_start.max()) + plan.horizon == inputs.end
     assert len(origins.check_series) == 4
+
+
+@pytest.mark.parametrize(
+    ("freq", "periods", "horizon", "first"),
+    [("W-MON", 156, 13, 26), ("MS", 60, 6, 12), ("D", 440, 28, 49), ("h", 900, 48, 168), ("D", 30, 7, 7)],
+)
+def test_the_first_window_has_half_of_the_lookback_before_it(freq, periods, horizon, first):
+    panel = panel_of(freq, periods)
+    plan = resolve(panel, horizon, None, None, None)
+    inputs = lay_out(panel, plan, horizon)
+    origins = Origins.split(inputs, plan, 0)
+    assert int(origins.low[0]) - (inputs.end - periods) == first
 
 
 def test_drawn_windows_stay_between_the_first_and_the_last_start():
