@@ -66,13 +66,15 @@ def _ours(place: Path) -> bool:
 
 def _manifest(predictor: Predictor) -> dict[str, Any]:
     fitted, history = predictor.fitted, predictor.fitted.history
-    roles = {"known": history.known, "past": history.past, "static": history.static}
+    plan = fitted.networks[0].plan
+    static = history.static if plan.static.sizes else Covariates()
+    roles = {"known": history.known, "past": history.past, "static": static}
     return {
         "format": FORMAT,
         "model": fitted.recipe.name,
         "recipe": asdict(fitted.recipe),
         "variant": predictor.variant,
-        "history": fitted.networks[0].plan.context,
+        "history": plan.context,
         "horizon": predictor.horizon,
         "levels": list(predictor.levels),
         "freq": history.freq,

@@ -23,7 +23,7 @@ from forecastkit.nn.distributions import DISTRIBUTIONS, HEADS, Distribution
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
 from forecastkit.nn.network import LEVELS, Network, Output, Shape, at_levels
 from forecastkit.nn.options import Training
-from forecastkit.nn.plan import Plan, resolve
+from forecastkit.nn.plan import Block, Plan, resolve
 from forecastkit.nn.training import Best, train, train_on
 from forecastkit.nn.windows import Windows
 
@@ -35,8 +35,9 @@ SERVED = (0.1, 0.5, 0.9)  # levels that it gives
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
-_MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply; and a past
-# that is not dated by what all series share to one that is: it would be learned by heart
+_MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply; a past that
+# is not dated by what all series share to one that is, and networks without static covariates to those with them:
+# both invite to learn by heart
 _MAY_ADD = 0.04  # to the loss, a network that reads no state, to be one of those that are averaged
 _TEAM = 3  # networks, of which it may be one
 _CHUNK = 1024  # series forecast at once
@@ -206,15 +207,16 @@ def device_of(name: str) -> torch.device:
 
 
 class _Kind(NamedTuple):
-    """What is found out about a network: its scale, and whether it reads the state and what dates its past."""
+    """What is found out about a network: its scale, and whether it reads the state, what dates its past, and traits."""
 
     log: bool
     memory: bool
     dated: bool
+    static: bool
 
 
 def _planned(plan: Plan, kind: _Kind) -> Plan:
-    return replace(plan, log=kind.log, dated=kind.dated)
+    return replace(plan, log=kind.log, dated=kind.dated, static=plan.static if kind.static else Block())
 
 
 def _about_as_good(one: Best, other: Best, share: float) -> bool:
@@ -328,11 +330,14 @@ class RecurrentForecaster(Forecaster):
             return _about_as_good(tried[one], tried[other], share)
 
         turns = self.scaling == "ensemble"
-        first = _Kind(self.scaling == "log", self.memory, plan.dated)
+        first = _Kind(self.scaling == "log", self.memory, plan.dated, static=False)
         if self.scaling == "auto" and _may_multiply(train):
             first = first._replace(log=beats(first._replace(log=True), first, _MAY_LOSE))
         if len(plan.told) < plan.known.width:
             first = first._replace(dated=not beats(first, first._replace(dated=True), _MAY_LOSE))
+        if plan.static.sizes:
+            idle = beats(first, first._replace(static=True), _MAY_LOSE) and np.isfinite(tried[first].loss)
+            first = first._replace(static=not idle)
         kinds = [first._replace(log=first.log or (turns and i % 2 == 1)) for i in range(self.seeds)]
         if _planned(plan, first).told and self.memory and self.seeds >= _TEAM and not turns:
             without = first._replace(memory=False)

@@ -125,9 +125,9 @@ class Plan:
     horizon: periods that it is trained for, H · season: periods, m · lookback: periods of history that are read as a
     whole, L · patch: periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season
     that each step looks back by · yearly: the history is long enough for the time of the year to mean something ·
-    dated: the past is told apart by covariates that all series share as well · log: windows are scaled by their level
-    and squeezed like a logarithm, else by their spread · head: quantiles, or the distribution that demand is thought to
-    have · decoder: direct, or rolled from patch to patch.
+    dated: the past is told apart by covariates that all series share as well · static: nothing where networks are as
+    good without · log: windows are scaled by their level and squeezed like a logarithm, else by their spread · head:
+    quantiles, or the distribution that demand is thought to have · decoder: direct, or rolled from patch to patch.
     """
 
     horizon: int
@@ -186,9 +186,10 @@ class Plan:
 
     def like(self, other: Plan) -> bool:
         """Whether a network of this plan still suits a panel that asks for the `other`, of a longer history perhaps."""
+        static = other.static if self.static.sizes else self.static  # which the network may have been better without
         blocks = all(
             (a.sizes, a.logs, a.widths) == (b.sizes, b.logs, b.widths)
-            for a, b in ((self.known, other.known), (self.past, other.past), (self.static, other.static))
+            for a, b in ((self.known, other.known), (self.past, other.past), (self.static, static))
         )
         told = self.told == replace(other, dated=self.dated).told
         return blocks and told and (self.horizon, self.season) == (other.horizon, other.season)

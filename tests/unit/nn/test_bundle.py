@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import venv
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ import pytest
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError, StoreError
 from forecastkit.models.gru import GRU
+from forecastkit.nn.forecaster import build
 from forecastkit.nn.options import Training
+from forecastkit.nn.plan import Block
 
 pytest.importorskip("onnxruntime")
 
@@ -42,7 +45,8 @@ def table(days=90):
 @pytest.fixture(scope="module")
 def fitted():
     panel = Panel.from_frame(table(), known=("event", "price"), past=("visits",), static=("kind",))
-    return GRU(hidden=8, seeds=1, training=Training(steps=15, batch=16, checks=2)).fit(panel, horizon=H)
+    training = Training(steps=15, batch=16, checks=2, validation=0)  # nothing says that a role is not needed
+    return GRU(hidden=8, seeds=1, training=training).fit(panel, horizon=H)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +126,18 @@ def test_missing_numbers_of_the_past_are_what_the_model_takes_them_for(fitted, b
     panel = Panel.from_frame(rows, known=("event", "price"), past=("visits",), static=("kind",))
     check(json.loads(done.stdout), fitted.update(panel), request)
     assert done.stdout != run(sys.executable, bundle, request_).stdout
+
+
+def test_a_bundle_does_not_ask_for_what_its_networks_were_better_without(fitted, request_, tmp_path):
+    plan = replace(fitted.networks[0].plan, static=Block())
+    network = build(plan, fitted.networks[0].shape, fitted.history, seed=0)
+    without = replace(fitted, networks=(network,))
+    without.compile("onnx", levels=(0.1, 0.5, 0.9)).export(tmp_path / "bundle")
+    lean = {key: value for key, value in request_.items() if key != "static"}
+    done, fuller = (run(sys.executable, tmp_path / "bundle", request) for request in (lean, request_))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == fuller.stdout
+    check(json.loads(done.stdout), without, request_)
 
 
 @pytest.mark.slow

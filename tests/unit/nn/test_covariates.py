@@ -256,9 +256,38 @@ def levels_by_store():
 @pytest.mark.parametrize("static", ["store", "area"])
 def test_a_static_covariate_tells_series_apart(static):
     panel = Panel.from_frame(levels_by_store(), static=(static,))
-    fitted = small(training=QUICK).fit(panel, horizon=H)
+    fitted = small(training=replace(QUICK, validation=0)).fit(panel, horizon=H)
     other = replace(panel, static=replace(panel.static, values=panel.static.values[::-1].copy()))
     assert np.abs(fitted.update(other).predict(H).mean - fitted.predict(H).mean).max() > 1e-3
+
+
+@pytest.mark.parametrize(("beside", "takes"), [(0.491, False), (0.489, True)])
+def test_static_covariates_are_read_where_that_is_clearly_better(monkeypatch, beside, takes):
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, beside if network.plan.static.sizes else 0.5))
+    panel = Panel.from_frame(levels_by_store(), static=("store", "area"))
+    networks = small(seeds=3, training=QUICK).fit(panel, horizon=H).networks
+    assert [len(network.plan.static.sizes) for network in networks] == [2 * takes] * 3
+
+
+def test_static_covariates_are_read_where_nothing_could_be_held_back(monkeypatch):
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1))
+    panel = Panel.from_frame(levels_by_store(), static=("store",))
+    assert small(training=QUICK).fit(panel, horizon=H).networks[0].plan.static.sizes == (2,)
+
+
+def test_static_covariates_that_were_left_out_change_no_forecast(monkeypatch, tmp_path):
+    monkeypatch.setattr(forecaster, "_MAY_LOSE", 1e9)
+    panel = Panel.from_frame(levels_by_store(), static=("store",))
+    fitted = small(training=QUICK).fit(panel, horizon=H)
+    fitted.save(tmp_path / "m")
+    loaded, mean = restore(tmp_path / "m"), fitted.predict(H).mean
+    other = replace(panel, static=replace(panel.static, values=panel.static.values[::-1].copy()))
+    np.testing.assert_array_equal(loaded.update(other).predict(H).mean, mean)
+    np.testing.assert_allclose(loaded.compile("eager").predict(other).mean, mean, rtol=1e-4)
+    again = loaded.refit(panel, horizon=H)
+    assert fitted.networks[0].plan.like(again.networks[0].plan)
+    apart = (again.networks[0].out.bias - fitted.networks[0].out.bias).detach()
+    assert 0 < float(apart.abs().max()) < 0.1  # trained on from the weights that it had
 
 
 def test_an_unknown_category_is_forecast_too():
