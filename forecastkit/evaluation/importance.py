@@ -57,8 +57,8 @@ def importance(
     of the past, or has a season of its own.
 
     A row an input: `mase` without it, its `increase` over the MASE with everything, and `low` to `high`, bounds of the
-    increase at 95 % over series. Inputs are the known, past and static columns that the model uses, demand of recent
-    and older periods, and the calendar. Columns that say the same thing stand in for each other: each alone then looks
+    increase at 95 % over series. Inputs are the columns of the roles that the model uses, demand of recent and older
+    periods, and the calendar. Columns that say the same thing stand in for each other: each alone then looks
     unimportant.
 
     Raises `DataError` where no series is longer than the horizon.

@@ -15,10 +15,10 @@ from forecastkit.nn.options import Training
 class GRU(RecurrentForecaster):
     """A GRU reads the newest periods in patches; one head for all steps corrects a mix of seasonal naive forecasts.
 
-    It learns from every series at once what one is too short to show, uses every role of covariates, and forecasts
-    series that it has never seen. `lstm` is the same network with the other cell: neither is consistently more
-    accurate, and the GRU has a quarter fewer recurrent weights. A longer horizon than the one it was fitted for is
-    rolled on its own means.
+    It learns from every series at once what one is too short to show, uses every role of covariates (static ones where
+    the newest windows are forecast clearly better with them), and forecasts series that it has never seen. `lstm` is
+    the same network with the other cell: neither is consistently more accurate, and the GRU has a quarter fewer
+    recurrent weights. A longer horizon than the one it was fitted for is rolled on its own means.
 
     Cho et al. (2014), Learning phrase representations using RNN encoder-decoder for statistical machine translation;
     scaling by window and seasonal bases after Smyl (2020), A hybrid method of exponential smoothing and recurrent

@@ -24,7 +24,7 @@ from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
 from forecastkit.nn.network import LEVELS, Network, Output, Shape, at_levels
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Block, Plan, resolve
-from forecastkit.nn.training import Best, train, train_on
+from forecastkit.nn.training import Best, Origins, train, train_on
 from forecastkit.nn.windows import Windows
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class RecurrentFitted(Fitted):
 
         A panel that asks for another network (covariates, season, lags, horizon) is fitted afresh.
         """
-        found: Fitted = self.recipe.fitted_from(panel, self.recipe._settled(panel, horizon), self.networks)
+        same = panel.static.names == self.history.static.names  # a network without any says nothing of new ones
+        networks = self.networks if same else ()
+        found: Fitted = self.recipe.fitted_from(panel, self.recipe._settled(panel, horizon), networks)
         return found
 
     def _updated(self, history: Panel) -> Self:
@@ -215,6 +217,18 @@ class _Kind(NamedTuple):
     static: bool
 
 
+class _Tried(NamedTuple):
+    """A network that was trained without the newest windows, or not at all where none could be held back."""
+
+    network: Network
+    best: Best
+
+    @property
+    def held(self) -> bool:
+        """Whether there were such windows."""
+        return bool(np.isfinite(self.best.loss))
+
+
 def _planned(plan: Plan, kind: _Kind) -> Plan:
     return replace(plan, log=kind.log, dated=kind.dated, static=plan.static if kind.static else Block())
 
@@ -311,46 +325,52 @@ class RecurrentForecaster(Forecaster):
         """One network a seed; the first with a state, or without, finds out for how many steps such are trained."""
         plan = replace(plan, head=self.head, decoder=self.decoder)
         kinds, tried = self._kinds(train, plan)
-        steps = {kind.memory: tried[kind].steps for kind in reversed(kinds) if kind in tried}
+        steps = {kind.memory: tried[kind].best.steps for kind in reversed(kinds) if kind in tried}
         for own in dict.fromkeys(_planned(plan, kind) for kind in kinds):
             inputs = lay_out(train, own, plan.horizon)
             for i, kind in ((i, kind) for i, kind in enumerate(kinds) if _planned(plan, kind) == own):
+                if i == 0 and kind in tried and not self.training.refit and tried[kind].held:
+                    yield tried[kind].network
+                    continue
                 network = self._fresh(own, train, i, kind)
                 known = steps.get(kind.memory)
                 steps[kind.memory] = _train(network, inputs, self.training, self.seed + i, known).steps
                 yield network
 
-    def _kinds(self, train: Panel, plan: Plan) -> tuple[list[_Kind], dict[_Kind, Best]]:
-        """What each network is, and how those did that were tried on the newest windows to find out."""
-        tried: dict[_Kind, Best] = {}
+    def _kinds(self, train: Panel, plan: Plan) -> tuple[list[_Kind], dict[_Kind, _Tried]]:
+        """What each network is, and those that were tried on the newest windows to find out."""
+        tried: dict[_Kind, _Tried] = {}
 
-        def beats(one: _Kind, other: _Kind, share: float) -> bool:
-            """Whether the first is about as good."""
+        def as_good(one: _Kind, other: _Kind, share: float) -> bool:
+            """Whether the first is about as good as the other."""
             tried.update({kind: self._tried(kind, train, plan) for kind in (one, other) if kind not in tried})
-            return _about_as_good(tried[one], tried[other], share)
+            return _about_as_good(tried[one].best, tried[other].best, share)
 
         turns = self.scaling == "ensemble"
         first = _Kind(self.scaling == "log", self.memory, plan.dated, static=False)
         if self.scaling == "auto" and _may_multiply(train):
-            first = first._replace(log=beats(first._replace(log=True), first, _MAY_LOSE))
+            first = first._replace(log=as_good(first._replace(log=True), first, _MAY_LOSE))
         if len(plan.told) < plan.known.width:
-            first = first._replace(dated=not beats(first, first._replace(dated=True), _MAY_LOSE))
+            first = first._replace(dated=not as_good(first, first._replace(dated=True), _MAY_LOSE))
         if plan.static.sizes:
-            idle = beats(first, first._replace(static=True), _MAY_LOSE) and np.isfinite(tried[first].loss)
+            idle = as_good(first, first._replace(static=True), _MAY_LOSE) and tried[first].held
             first = first._replace(static=not idle)
         kinds = [first._replace(log=first.log or (turns and i % 2 == 1)) for i in range(self.seeds)]
         if _planned(plan, first).told and self.memory and self.seeds >= _TEAM and not turns:
             without = first._replace(memory=False)
-            if beats(without, first, _MAY_ADD) and np.isfinite(tried[first].loss):
+            if as_good(without, first, _MAY_ADD) and tried[first].held:
                 kinds[_TEAM - 1 :: _TEAM] = [without] * (self.seeds // _TEAM)
         elif self.scaling == "auto" and self.seeds >= _TEAM and not len(train.known) and _counts(train):
             kinds[_TEAM - 1 :: _TEAM] = [first._replace(log=True)] * (self.seeds // _TEAM)
         return kinds, tried
 
-    def _tried(self, kind: _Kind, train: Panel, plan: Plan) -> Best:
-        """How the first network would do on the newest windows, held back."""
+    def _tried(self, kind: _Kind, train: Panel, plan: Plan) -> _Tried:
+        """The first network, and how it does on the newest windows if any can be held back."""
         own, options = _planned(plan, kind), replace(self.training, refit=False)
-        return _train(self._fresh(own, train, 0, kind), lay_out(train, own, plan.horizon), options, self.seed)
+        network, inputs = self._fresh(own, train, 0, kind), lay_out(train, own, plan.horizon)
+        if not len(Origins.split(inputs, own, options.validation).check_series):
+            return _Tried(network, Best(options.steps))
+        return _Tried(network, _train(network, inputs, options, self.seed))
 
     def _fresh(self, plan: Plan, train: Panel, i: int, kind: _Kind) -> Network:
         """The i-th network before it is trained."""

@@ -273,7 +273,7 @@ class Network(nn.Module, Head):
         return self.from_state(joined(last, static, _variation(batch), share, self._quantiles(z, batch.seen)))
 
     def _quantiles(self, z: Tensor, seen: Tensor) -> Tensor:
-        """Of what was seen of the window z [B, L], at `LEVELS`, its nearest values; 0 where nothing was; [B, T]."""
+        """Of what was seen of the window z [B, L], at `LEVELS`, the nearest values; 0 where nothing was; [B, T]."""
         ascending = torch.where(seen, z, math.inf).sort(-1).values
         last = seen.sum(-1, keepdim=True) - 1
         found = ascending.gather(-1, (self.levels * last.clamp(min=0) + 0.5).long())

@@ -18,8 +18,9 @@ class Training:
     lr: highest learning rate of the one-cycle schedule.
     weight_decay: AdamW's.
     clip: largest norm of a gradient.
-    validation: windows of `horizon` periods at the end of each series that are kept for early stopping; 0 trains on
-        everything for all steps. Series too short to spare them are trained on whole.
+    validation: windows of `horizon` periods at the end of each series that are kept for early stopping, and to find
+        out what is left to the panel; 0 trains on everything for all steps. Series too short to spare them are trained
+        on whole.
     checks: how often the validation windows are scored during training; the best weights are kept.
     patience: checks without a better score after which training stops.
     refit: train again on everything for the steps that were best; else keep the weights that never saw the newest

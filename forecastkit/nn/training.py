@@ -51,7 +51,7 @@ class Origins:
         """The last `windows` horizons of a series validate where enough history is left before them."""
         length = torch.from_numpy(inputs.lengths)
         horizon = plan.horizon
-        # A history of half the lookback is enough to learn from: few periods may be wasted where a season is a year.
+        # Half of the lookback is enough to learn from: few periods may be wasted where a season is a year.
         least = torch.clamp(length // 2, 1, max(plan.lookback // 2, 1))
         spare = horizon * windows
         checked = length >= least + spare + horizon if windows else torch.zeros_like(length, dtype=torch.bool)

@@ -279,6 +279,7 @@ def test_static_covariates_that_were_left_out_change_no_forecast(monkeypatch, tm
     monkeypatch.setattr(forecaster, "_MAY_LOSE", 1e9)
     panel = Panel.from_frame(levels_by_store(), static=("store",))
     fitted = small(training=QUICK).fit(panel, horizon=H)
+    assert not fitted.networks[0].plan.static.sizes
     fitted.save(tmp_path / "m")
     loaded, mean = restore(tmp_path / "m"), fitted.predict(H).mean
     other = replace(panel, static=replace(panel.static, values=panel.static.values[::-1].copy()))
@@ -288,6 +289,32 @@ def test_static_covariates_that_were_left_out_change_no_forecast(monkeypatch, tm
     assert fitted.networks[0].plan.like(again.networks[0].plan)
     apart = (again.networks[0].out.bias - fitted.networks[0].out.bias).detach()
     assert 0 < float(apart.abs().max()) < 0.1  # trained on from the weights that it had
+
+
+def test_a_refit_looks_at_static_covariates_that_are_new(monkeypatch):
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, 0.4 if network.plan.static.sizes else 0.5))
+    rows = levels_by_store()
+    fitted = small(training=QUICK).fit(Panel.from_frame(rows), horizon=H)
+    again = fitted.refit(Panel.from_frame(rows, static=("store",)), horizon=H)
+    assert again.networks[0].plan.static.sizes == (2,)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "static", "validation", "trainings"),
+    [
+        ({"seeds": 1}, (), 1, 1),
+        ({"seeds": 1}, ("store",), 1, 2),  # the better of two that were tried is the network
+        ({"seeds": 1}, ("store",), 0, 1),  # nothing would be found out
+        ({"seeds": 2}, ("store",), 1, 3),
+    ],
+)
+def test_no_network_is_trained_for_nothing(monkeypatch, recipe, static, validation, trainings):
+    count, original = [], forecaster._train
+    monkeypatch.setattr(forecaster, "_train", lambda *given: count.append(1) or original(*given))
+    training = replace(QUICK, steps=4, validation=validation)
+    fitted = small(training=training, **recipe).fit(Panel.from_frame(levels_by_store(), static=static), horizon=H)
+    assert len(count) == trainings
+    assert all(network.out.weight.any() for network in fitted.networks)
 
 
 def test_an_unknown_category_is_forecast_too():
