@@ -4,13 +4,15 @@ python benchmarks/accuracy.py PANEL [PANEL...] [--rivals PYTHON] [-m MODEL] [--d
 
 PYTHON (or the variable FORECASTKIT_RIVALS) is that of a virtual environment with statsforecast in it. -m adds models to
 those of the panel, gru:hidden=128 for instance, and --rival one of statsforecast, MSTL for instance. With --folder
-the backtests are kept there, and what was computed before an interruption is not computed again. With --quick 20 series
-are taken, and nothing is written.
+the backtests are kept there, and what was computed before an interruption is not computed again. Without PYTHON the
+rows of statsforecast stay as they were, with a note that says so. With --quick 20 series are taken, and nothing is
+written.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from beside import Worker, finish, one_thread, the_worker, unnamed
 from networks import WORKER
-from record import shared_data
+from record import RESULTS, shared_data
 
 import forecastkit as fk
 from forecastkit import Fitted, Forecaster, Panel, Run
@@ -196,11 +198,25 @@ def run(name: str, options: argparse.Namespace, worker: Worker | None) -> None:
     report = fk.backtest(panel, models, levels=LEVELS, run=going, **plan)
     notes = [command(work), *work.notes]
     notes += [READING] if any(isinstance(recipe, Statsforecast) for recipe in models.values()) else []
-    found = list(rows(report, work, models))
+    earlier, said = ([], []) if worker else kept(f"accuracy_{name}")
+    found = sorted([*rows(report, work, models), *earlier], key=lambda row: row["mase"])
+    notes += said
     device = "" if options.device == "cpu" else f"_{options.device}"
     finish(f"accuracy_{name}{device}", work.title, found, [*notes, *reading(found, models)], options.quick)
 
 
+def kept(name: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of statsforecast that the record has already, which no change of ours moves, and a note of them."""
+    place = RESULTS / f"{name}.json"
+    record = json.loads(place.read_text()) if place.exists() else {"rows": []}
+    found = [row for row in record["rows"] if row["model"].startswith("statsforecast")]
+    if not found:
+        return [], []
+    older = [note for note in record["notes"] if note.startswith(KEPT)]  # kept before: of a run earlier still
+    return found, [READING, *(older or [f"{KEPT} {record['when'][:10]}, commit {record['commit']}"])]
+
+
+KEPT = "statsforecast: rows of another run, of"
 READING = "statsforecast: seconds are those of its own process, and its median is its mean"
 
 
@@ -251,7 +267,7 @@ def spent(recipe: Statsforecast, work: Work) -> float | None:
 
 def reading(found: list[dict[str, Any]], models: dict[str, Forecaster]) -> Iterator[str]:
     """The best network beside the best of the others."""
-    networks = [row for row in found if models[row["model"]].name in ("gru", "lstm")]
+    networks = [row for row in found if row["model"] in models and models[row["model"]].name in ("gru", "lstm")]
     others = [row for row in found if row not in networks]
     for metric in ("mase", "wape", "wql") if others else ():
         ours, best = (min(rows, key=lambda row: row[metric]) for rows in (networks, others))
