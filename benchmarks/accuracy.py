@@ -198,7 +198,7 @@ def run(name: str, options: argparse.Namespace, worker: Worker | None) -> None:
     report = fk.backtest(panel, models, levels=LEVELS, run=going, **plan)
     notes = [command(work), *work.notes]
     notes += [READING] if any(isinstance(recipe, Statsforecast) for recipe in models.values()) else []
-    earlier, said = ([], []) if worker else kept(f"accuracy_{name}")
+    earlier, said = ([], []) if worker or options.quick else kept(f"accuracy_{name}")
     found = sorted([*rows(report, work, models), *earlier], key=lambda row: row["mase"])
     notes += said
     device = "" if options.device == "cpu" else f"_{options.device}"

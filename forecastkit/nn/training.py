@@ -52,7 +52,7 @@ class Origins:
         length = torch.from_numpy(inputs.lengths)
         horizon = plan.horizon
         # Half of the lookback is enough to learn from: few periods may be wasted where a season is a year.
-        least = torch.clamp(length // 2, 1, max(plan.lookback // 2, 1))
+        least = torch.clamp(torch.clamp(length, max=plan.lookback) // 2, min=1)
         spare = horizon * windows
         checked = length >= least + spare + horizon if windows else torch.zeros_like(length, dtype=torch.bool)
         last = torch.where(checked, length - spare - horizon, torch.maximum(length - horizon, least))

@@ -28,7 +28,6 @@ FAMILIES = {"naive", "seasonal_naive", "arima", "sarima", "auto_arima", "prophet
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # all families, and their kernels compiled, on a busy machine
 def test_one_command_compares_all_families_without_a_failed_series(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "forecastkit", "backtest", ROOT / "data" / "demo.csv", "--horizon", "14"]
     roles = ["--known", "price", "--known", "promotion", "--static", "category", "--available", "available"]
