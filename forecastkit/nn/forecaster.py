@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,15 +16,16 @@ from torch import Tensor
 from forecastkit import baseline
 from forecastkit.data.panel import Floats, Panel, ranges
 from forecastkit.errors import ConfigError, StoreError, closest
-from forecastkit.execution import worker
 from forecastkit.forecaster import ROLES, Fitted, Forecaster, State, Trial
 from forecastkit.nn.decoding import DECODERS, ahead, paths, quantiles_of
+from forecastkit.nn.devices import DEVICES, device_of, devices
 from forecastkit.nn.distributions import DISTRIBUTIONS, HEADS, Distribution
 from forecastkit.nn.inputs import Inputs, calendar_features, lay_out
+from forecastkit.nn.kinds import Kind, Trials, Tried
 from forecastkit.nn.network import LEVELS, Network, Output, Shape, at_levels
 from forecastkit.nn.options import Training
-from forecastkit.nn.plan import Block, Plan, resolve
-from forecastkit.nn.training import Best, Origins, train, train_on
+from forecastkit.nn.plan import Plan, resolve
+from forecastkit.nn.training import Best, Origins, Rival, train, train_on
 from forecastkit.nn.windows import Windows
 
 if TYPE_CHECKING:
@@ -32,14 +33,8 @@ if TYPE_CHECKING:
 
 BUCKETS = (1, 8, 64, 512)  # series of one call of a compiled predictor
 SERVED = (0.1, 0.5, 0.9)  # levels that it gives
-DEVICES = ("auto", "cpu", "cuda", "mps")
 SCALINGS = ("auto", "linear", "log", "ensemble")
 _LEAST = 4  # periods that the longest series must have for anything to be learned
-_MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply; a past that
-# is not dated by what all series share to one that is, and networks without static covariates to those with them:
-# both invite to learn by heart
-_MAY_ADD = 0.04  # to the loss, a network that reads no state, to be one of those that are averaged
-_TEAM = 3  # networks, of which it may be one
 _CHUNK = 1024  # series forecast at once
 _CHUNK_OF_PATHS = 64
 _BUILDING = Lock()  # torch draws first weights from the one global generator of the process
@@ -191,53 +186,6 @@ def build(plan: Plan, shape: Shape, panel: Panel, seed: int) -> Network:
         return Network(plan, shape, calendar).eval()
 
 
-def devices() -> list[str]:
-    """The devices that are here."""
-    found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    return [name for name, here in found.items() if here]
-
-
-def device_of(name: str) -> torch.device:
-    """The device of a recipe; `auto` is CUDA where there is one, else the CPU: such networks gain nothing from mps."""
-    if name == "auto":
-        name = "cuda" if "cuda" in devices() else "cpu"
-    if name not in devices():
-        raise ConfigError(f"device {name!r} is not here; found: {', '.join(devices())}")
-    if name == "cuda":  # worker processes take turns on the GPUs
-        return torch.device(name, worker() % torch.cuda.device_count())
-    return torch.device(name)
-
-
-class _Kind(NamedTuple):
-    """What is found out about a network: its scale, and whether it reads the state, what dates its past, and traits."""
-
-    log: bool
-    memory: bool
-    dated: bool
-    static: bool
-
-
-class _Tried(NamedTuple):
-    """A network that was trained without the newest windows, or not at all where none could be held back."""
-
-    network: Network
-    best: Best
-
-    @property
-    def held(self) -> bool:
-        """Whether there were such windows."""
-        return bool(np.isfinite(self.best.loss))
-
-
-def _planned(plan: Plan, kind: _Kind) -> Plan:
-    return replace(plan, log=kind.log, dated=kind.dated, static=plan.static if kind.static else Block())
-
-
-def _about_as_good(one: Best, other: Best, share: float) -> bool:
-    """Whether the first one's loss is at most a share higher; below zero it is a likelihood's."""
-    return one.loss <= other.loss + share * abs(other.loss)
-
-
 @dataclass(frozen=True, kw_only=True)
 class RecurrentForecaster(Forecaster):
     """See the model files; `cell` is what they differ in."""
@@ -324,55 +272,31 @@ class RecurrentForecaster(Forecaster):
     def _trained(self, train: Panel, plan: Plan) -> Iterator[Network]:
         """One network a seed; the first with a state, or without, finds out for how many steps such are trained."""
         plan = replace(plan, head=self.head, decoder=self.decoder)
-        kinds, tried = self._kinds(train, plan)
-        steps = {kind.memory: tried[kind].best.steps for kind in reversed(kinds) if kind in tried}
-        for own in dict.fromkeys(_planned(plan, kind) for kind in kinds):
+        trials = Trials(lambda kind, rival: self._tried(kind, train, plan, rival))
+        first = trials.first(train, plan, self.scaling, self.memory)
+        kinds = trials.team(first, train, plan, self.scaling, self.seeds)
+        tried = trials.found.get(first)
+        steps = {kind.memory: trials.found[kind].best.steps for kind in reversed(kinds) if kind in trials.found}
+        for own in dict.fromkeys(kind.planned(plan) for kind in kinds):
             inputs = lay_out(train, own, plan.horizon)
-            for i, kind in ((i, kind) for i, kind in enumerate(kinds) if _planned(plan, kind) == own):
-                if i == 0 and kind in tried and not self.training.refit and tried[kind].held:
-                    yield tried[kind].network
+            for i, kind in ((i, kind) for i, kind in enumerate(kinds) if kind.planned(plan) == own):
+                if i == 0 and tried and tried.held and not self.training.refit:
+                    yield tried.network
                     continue
                 network = self._fresh(own, train, i, kind)
                 known = steps.get(kind.memory)
                 steps[kind.memory] = _train(network, inputs, self.training, self.seed + i, known).steps
                 yield network
 
-    def _kinds(self, train: Panel, plan: Plan) -> tuple[list[_Kind], dict[_Kind, _Tried]]:
-        """What each network is, and those that were tried on the newest windows to find out."""
-        tried: dict[_Kind, _Tried] = {}
-
-        def as_good(one: _Kind, other: _Kind, share: float) -> bool:
-            """Whether the first is about as good as the other."""
-            tried.update({kind: self._tried(kind, train, plan) for kind in (one, other) if kind not in tried})
-            return _about_as_good(tried[one].best, tried[other].best, share)
-
-        turns = self.scaling == "ensemble"
-        first = _Kind(self.scaling == "log", self.memory, plan.dated, static=False)
-        if self.scaling == "auto" and _may_multiply(train):
-            first = first._replace(log=as_good(first._replace(log=True), first, _MAY_LOSE))
-        if len(plan.told) < plan.known.width:
-            first = first._replace(dated=not as_good(first, first._replace(dated=True), _MAY_LOSE))
-        if plan.static.sizes:
-            idle = as_good(first, first._replace(static=True), _MAY_LOSE) and tried[first].held
-            first = first._replace(static=not idle)
-        kinds = [first._replace(log=first.log or (turns and i % 2 == 1)) for i in range(self.seeds)]
-        if _planned(plan, first).told and self.memory and self.seeds >= _TEAM and not turns:
-            without = first._replace(memory=False)
-            if as_good(without, first, _MAY_ADD) and tried[first].held:
-                kinds[_TEAM - 1 :: _TEAM] = [without] * (self.seeds // _TEAM)
-        elif self.scaling == "auto" and self.seeds >= _TEAM and not len(train.known) and _counts(train):
-            kinds[_TEAM - 1 :: _TEAM] = [first._replace(log=True)] * (self.seeds // _TEAM)
-        return kinds, tried
-
-    def _tried(self, kind: _Kind, train: Panel, plan: Plan) -> _Tried:
+    def _tried(self, kind: Kind, train: Panel, plan: Plan, rival: Rival | None) -> Tried:
         """The first network, and how it does on the newest windows if any can be held back."""
-        own, options = _planned(plan, kind), replace(self.training, refit=False)
+        own, options = kind.planned(plan), replace(self.training, refit=False)
         network, inputs = self._fresh(own, train, 0, kind), lay_out(train, own, plan.horizon)
         if not len(Origins.split(inputs, own, options.validation).check_series):
-            return _Tried(network, Best(options.steps))
-        return _Tried(network, _train(network, inputs, options, self.seed))
+            return Tried(network, Best(options.steps))
+        return Tried(network, _train(network, inputs, options, self.seed, rival=rival))
 
-    def _fresh(self, plan: Plan, train: Panel, i: int, kind: _Kind) -> Network:
+    def _fresh(self, plan: Plan, train: Panel, i: int, kind: Kind) -> Network:
         """The i-th network before it is trained."""
         shape = Shape(self.cell, self.hidden, self.layers, kind.memory)
         return build(plan, shape, train, self.seed + i).to(device_of(self.device))
@@ -405,19 +329,16 @@ def _newest(panel: Panel, plan: Plan) -> Panel:
     return panel.tail(plan.context + np.where(last > 0, panel.lengths - last, 0))
 
 
-def _may_multiply(train: Panel) -> bool:
-    """Whether there are covariates known ahead, such as promotions and prices, and demand that they can multiply."""
-    return len(train.known) > 0 and not (train.values < 0).any()
-
-
-def _counts(train: Panel) -> bool:
-    """Whether all demand is, whoever's."""
-    return bool(baseline.counts(baseline.demand(train), train.offsets[[0, -1]]).all())
-
-
-def _train(network: Network, inputs: Inputs, options: Training, seed: int, steps: int | None = None) -> Best:
+def _train(
+    network: Network,
+    inputs: Inputs,
+    options: Training,
+    seed: int,
+    steps: int | None = None,
+    rival: Rival | None = None,
+) -> Best:
     windows = Windows.of(inputs, network.plan, next(network.parameters()).device)
     network.train()
-    best = train(network, windows, inputs, options, seed, steps)
+    best = train(network, windows, inputs, options, seed, steps, rival)
     network.eval()
     return best

@@ -39,8 +39,8 @@ class Stretch:
         self.optimiser = torch.optim.AdamW(
             _groups(network, options), lr=self.rate, fused=fused, foreach=False, capturable=device.type == "cuda"
         )
-        self.taken, self.waited = 0, 0
-        self.score, self.best, self.best_step = math.inf, self.mean, 0
+        self.taken, self.best, self.best_step = 0, self.mean, 0
+        self.scores: list[float] = []  # at each check
 
     def step(self, loss: Callable[[], Tensor]) -> None:
         """One step down the gradient of `loss`; the caller counts it in `taken`."""
@@ -55,14 +55,22 @@ class Stretch:
             torch._foreach_add_(self.mean, away)
             self.clock += 1
 
-    def stop(self, score: float) -> bool:
-        """Note the average's `score`; whether patience has run out."""
+    @property
+    def score(self) -> float:
+        """The best so far."""
+        return min(self.scores, default=math.inf)
+
+    @property
+    def waited(self) -> int:
+        """Checks since then."""
+        return len(self.scores) - 1 - self.scores.index(self.score) if self.scores else 0
+
+    def note(self, score: float) -> None:
+        """Of the average, whose weights are kept where it is the best."""
+        score = math.inf if math.isnan(score) else score
         if score < self.score:
-            self.score, self.waited = score, 0
             self.best, self.best_step = [p.clone() for p in self.mean], self.taken
-        else:
-            self.waited += 1
-        return self.waited >= self.options.patience
+        self.scores.append(score)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -83,8 +91,8 @@ class Stretch:
 
     def written(self) -> dict[str, Tensor]:
         """All of it, for `read`."""
-        numbers = [self.taken, self.waited, self.score, self.best_step]
-        out = {"numbers": torch.tensor(numbers, dtype=torch.float64), "generator": self.generator.get_state()}
+        numbers = [self.taken, self.best_step, *self.scores]
+        out = {"course": torch.tensor(numbers, dtype=torch.float64), "generator": self.generator.get_state()}
         for i, weight in enumerate(self.own):
             out |= {f"{i}.own": weight.detach(), f"{i}.mean": self.mean[i], f"{i}.best": self.best[i]}
             out |= {f"{i}.adam.{name}": value for name, value in self.optimiser.state[weight].items()}
@@ -92,8 +100,8 @@ class Stretch:
 
     def read(self, kept: dict[str, Tensor]) -> None:
         """Go on from what was `written`."""
-        taken, waited, self.score, best_step = kept["numbers"].tolist()
-        self.taken, self.waited, self.best_step = int(taken), int(waited), int(best_step)
+        taken, best_step, *self.scores = kept["course"].tolist()
+        self.taken, self.best_step = int(taken), int(best_step)
         self.generator.set_state(kept["generator"])
         self.clock.fill_(self.taken)
         self._set([kept[f"{i}.own"] for i in range(len(self.own))])

@@ -32,6 +32,8 @@ _MOST_CHECKED = 2048  # series whose validation windows are scored
 _CHUNK = 512  # validation windows scored at once
 _WORTH_CAPTURING = 50  # steps; fewer are made one by one
 _WARM_RATE = 0.3  # of the learning rate, where weights are good already
+_FAIR = 0.25  # of the checks, after which a network that is behind another is not tried on
+_BRIEF = 3  # checks without a better score that end a trial against another network
 _HUBER = 4.0  # spreads beyond which the mean's squared error becomes linear
 _MEDIAN, _MEAN = 6.0, 0.1  # weights of the median's loss, where another quantile's has 1, and of the mean's beside all
 
@@ -107,19 +109,52 @@ class Best(NamedTuple):
 
     steps: int
     loss: float = math.inf
+    scores: tuple[float, ...] = ()  # at each check
+
+
+class Rival(NamedTuple):
+    """A network that was tried before, and by which share of its loss another one may be worse, or must be better.
+
+    The other is given up as in races (Maron & Moore 1994), where it is not good enough yet and gets no better, or was
+    never as good as the rival by then. What is good enough is trained on: for how many steps is still to be found out.
+    """
+
+    best: Best
+    share: float
+
+    @property
+    def bound(self) -> float:
+        """The loss that is good enough; one below zero is a likelihood's."""
+        loss, share = self.best.loss, self.share
+        return loss + share * abs(loss)
+
+    def ahead(self, scores: list[float], waited: int, checks: int) -> bool:
+        """Whether the other one is given up after these of its checks, the newest `waited` of them no better."""
+        best = min(scores, default=math.inf)
+        if best <= self.bound:
+            return False
+        pace = min(self.best.scores[: len(scores)], default=math.inf)
+        behind = best >= pace + max(self.share, 0.0) * abs(pace)
+        return waited >= _BRIEF or (behind and len(scores) >= _FAIR * checks)
 
 
 def train(
-    network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int, steps: int | None = None
+    network: Network,
+    windows: Windows,
+    inputs: Inputs,
+    options: Training,
+    seed: int,
+    steps: int | None = None,
+    rival: Rival | None = None,
 ) -> Best:
     """Train `network` in place; returns when it was best.
 
     First on all but the newest windows, which tell after how many steps to stop; then again from the start for as many
     steps on everything, so that the newest demand is learned from too. With `steps` of an earlier network of the same
-    kind only that.
+    kind only that. Against a `rival` the first ends early where it is lost.
     """
     everything = Origins.split(inputs, network.plan, 0).to(windows.home)
-    course = _Course.of(network, windows, inputs, options, seed)
+    course = _Course.of(network, windows, inputs, options, seed, rival)
     held = Origins.split(inputs, network.plan, options.validation).to(windows.home)
     if not options.steps or not len(held.series):
         return Best(options.steps)
@@ -156,13 +191,22 @@ class _Course:
     generator: torch.Generator
     checkpoints: Checkpoints | None
     capture: Capturer | None  # for a device whose steps are captured
+    rival: Rival | None = None
 
     @classmethod
-    def of(cls, network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> _Course:
+    def of(
+        cls,
+        network: Network,
+        windows: Windows,
+        inputs: Inputs,
+        options: Training,
+        seed: int,
+        rival: Rival | None = None,
+    ) -> _Course:
         generator = torch.Generator(windows.home).manual_seed(seed)
         captured = windows.home.type == "cuda"
         checkpoints = Checkpoints.of(network, inputs, seed)
-        return cls(network, windows, options, generator, checkpoints, cuda_capture if captured else None)
+        return cls(network, windows, options, generator, checkpoints, cuda_capture if captured else None, rival)
 
     def run(self, origins: Origins, steps: int, stage: str) -> Best:
         """`_run` with as many windows a step as the device has memory for."""
@@ -189,7 +233,7 @@ class _Course:
             checkpoint.read(stretch, place)
         every = max(steps // self.options.checks, 1)
         advance = self._advance(origins, stretch, steps)
-        while stretch.taken < steps and stretch.waited < self.options.patience:
+        while stretch.taken < steps and not self._settled(stretch):
             advance()
             stretch.taken += 1
             if stretch.taken % every == 0:
@@ -197,12 +241,19 @@ class _Course:
                 if place:
                     checkpoint.write(stretch, place)
         stretch.finish()
-        return Best(stretch.best_step, stretch.score)
+        logger.debug("%s: best at step %d of %d taken", stage, stretch.best_step, stretch.taken)
+        return Best(stretch.best_step, stretch.score, tuple(stretch.scores))
+
+    def _settled(self, stretch: Stretch) -> bool:
+        """Whether more steps would change nothing."""
+        scores, waited = stretch.scores, stretch.waited
+        beaten = self.rival is not None and self.rival.ahead(scores, waited, self.options.checks)
+        return beaten or waited >= self.options.patience
 
     def _check(self, origins: Origins, stretch: Stretch, steps: int) -> None:
         execution.report(stretch.taken, steps, f"training {self.network.shape.cell}")
-        if len(origins.check_series) and stretch.stop(self._score(stretch, origins)):
-            logger.debug("no better score for %d checks, stopped at step %d", self.options.patience, stretch.taken)
+        if len(origins.check_series):
+            stretch.note(self._score(stretch, origins))
 
     def _advance(self, origins: Origins, stretch: Stretch, steps: int) -> Callable[[], None]:
         """What makes a step: itself, or the replay of one that was captured after a few were made."""

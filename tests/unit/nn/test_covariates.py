@@ -13,7 +13,7 @@ from forecastkit.data.panel import Panel
 from forecastkit.models import restore
 from forecastkit.models.gru import GRU
 from forecastkit.models.lstm import LSTM
-from forecastkit.nn import forecaster
+from forecastkit.nn import forecaster, kinds
 from forecastkit.nn.covariates import Expand, Response, solved
 from forecastkit.nn.forecaster import build
 from forecastkit.nn.inputs import lay_out
@@ -166,7 +166,7 @@ def test_a_category_is_held_back_by_how_rare_it_is():
 
 @pytest.mark.parametrize(("linear", "log", "takes"), [(0.5, 0.505, True), (0.5, 0.52, False), (-1.0, -0.99, True)])
 def test_the_logarithm_is_left_where_it_is_clearly_worse(monkeypatch, linear, log, takes):
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, log if network.plan.log else linear))
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1, log if network.plan.log else linear))
     train, _, _ = split(promotions(), known=("promo",))
     assert small(training=QUICK).fit(train, horizon=H).networks[0].plan.log is takes
 
@@ -184,7 +184,9 @@ def test_the_logarithm_is_left_where_it_is_clearly_worse(monkeypatch, linear, lo
     ],
 )
 def test_one_of_three_networks_reads_no_state_unless_that_is_clearly_worse(monkeypatch, recipe, without, reads):
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, 0.5 if network.shape.memory else without))
+    monkeypatch.setattr(
+        forecaster, "_train", lambda network, *_, **__: Best(1, 0.5 if network.shape.memory else without)
+    )
     train, _, _ = split(promotions(), known=("promo",))
     fitted = small(training=QUICK, **recipe).fit(train, horizon=H)
     assert sorted(network.shape.memory for network in fitted.networks) == sorted(reads)
@@ -193,10 +195,10 @@ def test_one_of_three_networks_reads_no_state_unless_that_is_clearly_worse(monke
 
 
 def test_all_networks_read_the_state_where_no_covariates_are_known_or_nothing_was_held_back(monkeypatch):
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, 0.5))
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1, 0.5))
     train, _, _ = split(promotions(), known=())
     assert all(network.shape.memory for network in small(seeds=3, training=QUICK).fit(train, horizon=H).networks)
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1))
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1))
     train, _, _ = split(promotions(), known=("promo",))
     assert all(network.shape.memory for network in small(seeds=3, training=QUICK).fit(train, horizon=H).networks)
 
@@ -204,15 +206,15 @@ def test_all_networks_read_the_state_where_no_covariates_are_known_or_nothing_wa
 @pytest.mark.parametrize(("dated", "takes"), [(0.491, False), (0.489, True)])
 def test_the_past_is_dated_by_what_all_share_where_that_is_clearly_better(monkeypatch, dated, takes):
     rows = promotions().assign(warm=lambda rows: np.sin(rows["ds"].dt.day_of_year / 9))
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, dated if network.plan.dated else 0.5))
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1, dated if network.plan.dated else 0.5))
     train, _, _ = split(rows, known=("promo", "warm"))
     assert {n.plan.dated for n in small(seeds=3, training=QUICK).fit(train, horizon=H).networks} == {takes}
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1))
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1))
     assert not small(training=QUICK).fit(train, horizon=H).networks[0].plan.dated
 
 
 def test_networks_of_both_kinds_survive_the_disk_and_compiling(monkeypatch, tmp_path):
-    monkeypatch.setattr(forecaster, "_MAY_ADD", 1e9)
+    monkeypatch.setattr(kinds, "_MAY_ADD", 1e9)
     train, future, _ = split(promotions(), known=("promo",))
     fitted = small(seeds=3, training=QUICK).fit(train, horizon=H)
     assert [network.shape.memory for network in fitted.networks] == [True, True, False]
@@ -263,20 +265,22 @@ def test_a_static_covariate_tells_series_apart(static):
 
 @pytest.mark.parametrize(("beside", "takes"), [(0.491, False), (0.489, True)])
 def test_static_covariates_are_read_where_that_is_clearly_better(monkeypatch, beside, takes):
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, beside if network.plan.static.sizes else 0.5))
+    monkeypatch.setattr(
+        forecaster, "_train", lambda network, *_, **__: Best(1, beside if network.plan.static.sizes else 0.5)
+    )
     panel = Panel.from_frame(levels_by_store(), static=("store", "area"))
     networks = small(seeds=3, training=QUICK).fit(panel, horizon=H).networks
     assert [len(network.plan.static.sizes) for network in networks] == [2 * takes] * 3
 
 
 def test_static_covariates_are_read_where_nothing_could_be_held_back(monkeypatch):
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1))
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1))
     panel = Panel.from_frame(levels_by_store(), static=("store",))
     assert small(training=QUICK).fit(panel, horizon=H).networks[0].plan.static.sizes == (2,)
 
 
 def test_static_covariates_that_were_left_out_change_no_forecast(monkeypatch, tmp_path):
-    monkeypatch.setattr(forecaster, "_MAY_LOSE", 1e9)
+    monkeypatch.setattr(kinds, "_MAY_LOSE", 1e9)
     panel = Panel.from_frame(levels_by_store(), static=("store",))
     fitted = small(training=QUICK).fit(panel, horizon=H)
     assert not fitted.networks[0].plan.static.sizes
@@ -292,7 +296,9 @@ def test_static_covariates_that_were_left_out_change_no_forecast(monkeypatch, tm
 
 
 def test_a_refit_looks_at_static_covariates_that_are_new(monkeypatch):
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(1, 0.4 if network.plan.static.sizes else 0.5))
+    monkeypatch.setattr(
+        forecaster, "_train", lambda network, *_, **__: Best(1, 0.4 if network.plan.static.sizes else 0.5)
+    )
     rows = levels_by_store()
     fitted = small(training=QUICK).fit(Panel.from_frame(rows), horizon=H)
     again = fitted.refit(Panel.from_frame(rows, static=("store",)), horizon=H)
@@ -310,7 +316,7 @@ def test_a_refit_looks_at_static_covariates_that_are_new(monkeypatch):
 )
 def test_no_network_is_trained_for_nothing(monkeypatch, recipe, static, validation, trainings):
     count, original = [], forecaster._train
-    monkeypatch.setattr(forecaster, "_train", lambda *given: count.append(1) or original(*given))
+    monkeypatch.setattr(forecaster, "_train", lambda *given, **named: count.append(1) or original(*given, **named))
     training = replace(QUICK, steps=4, validation=validation)
     fitted = small(training=training, **recipe).fit(Panel.from_frame(levels_by_store(), static=static), horizon=H)
     assert len(count) == trainings

@@ -540,7 +540,9 @@ def test_of_counts_one_network_of_three_reads_logarithms(unit, options, logs):
 
 
 def test_known_covariates_leave_all_networks_of_counts_on_the_scale_that_was_found_better(monkeypatch):
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_: Best(*((99, 0.6) if network.plan.log else (7, 0.5))))
+    monkeypatch.setattr(
+        forecaster, "_train", lambda network, *_, **__: Best(*((99, 0.6) if network.plan.log else (7, 0.5)))
+    )
     rows = table()
     rows = rows.assign(y=rows["y"].round(), fair=1.0 * (rows["ds"].dt.day == 3))
     fitted = small(seeds=3).fit(Panel.from_frame(rows, known=("fair",)), horizon=14)
@@ -550,7 +552,7 @@ def test_known_covariates_leave_all_networks_of_counts_on_the_scale_that_was_fou
 def test_networks_on_other_scales_are_trained_for_as_many_steps_as_the_first(monkeypatch):
     asked = []
 
-    def trained(network, inputs, options, seed, steps=None):
+    def trained(network, inputs, options, seed, steps=None, rival=None):
         asked.append((network.plan.log, steps))
         return Best(7, 0.5)
 
@@ -565,7 +567,7 @@ def test_networks_on_other_scales_are_trained_for_as_many_steps_as_the_first(mon
 def test_networks_are_trained_for_as_many_steps_as_was_found_for_their_own_scale(monkeypatch, better):
     asked = []
 
-    def trained(network, inputs, options, seed, steps=None):
+    def trained(network, inputs, options, seed, steps=None, rival=None):
         asked.append((network.plan.log, steps))
         return Best(*((99, 0.5 if better else 0.6) if network.plan.log else (7, 0.55)))
 

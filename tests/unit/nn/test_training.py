@@ -13,9 +13,10 @@ from forecastkit.data.synthetic import retail
 from forecastkit.errors import StoreError
 from forecastkit.execution import use_checkpoints, use_progress
 from forecastkit.models.gru import GRU
-from forecastkit.nn import forecaster, training, windows
+from forecastkit.nn import devices, kinds, training, windows
 from forecastkit.nn.capture import WARM_UP
 from forecastkit.nn.options import Training
+from forecastkit.nn.training import Best, Rival
 
 H = 7
 QUICK = Training(steps=60, batch=16, checks=6)
@@ -139,6 +140,63 @@ def test_a_killed_training_goes_on_and_ends_where_it_would_have(panel, tmp_path,
     assert len(again) == len(whole) - (call - 1)  # the report that it was killed in was not yet written down
 
 
+@pytest.mark.parametrize("call", [4, 8, 10])
+def test_a_killed_trial_goes_on_and_ends_where_it_would_have(tmp_path, call):
+    panel = retail(series=6, periods=90, seed=3).panel
+    with use_checkpoints(tmp_path):
+        with suppress(Killed), use_progress(killed_at(call)):
+            fit(panel)
+        resumed = fit(panel)
+    assert_same(fit(panel), resumed)
+
+
+RIVAL = Best(160, 0.5, (0.8, 0.6, 0.55, 0.5, 0.52, 0.53))
+
+
+@pytest.mark.parametrize(
+    ("share", "scores", "waited", "ends"),
+    [
+        (0.02, [], 0, False),
+        (0.02, [0.9, 0.51, 0.52, 0.52, 0.52], 3, False),  # good enough
+        (0.02, [0.9, 0.9, 0.511], 0, False),  # not yet a fair start
+        (0.02, [0.9, 0.7, 0.6, 0.511], 0, True),  # too far behind
+        (0.02, [0.9, 0.6, 0.55, 0.55, 0.54], 0, True),
+        (0.3, [0.9, 0.7, 0.66, 0.651], 0, True),
+        (0.3, [0.9, 0.7, 0.66, 0.65], 0, False),
+        (-0.02, [0.7, 0.49, 0.52, 0.52, 0.52], 3, False),
+        (-0.02, [0.7, 0.6, 0.52, 0.499, 0.499], 1, False),  # better, but not clearly
+        (-0.02, [0.7, 0.499, 0.52, 0.52, 0.52], 3, True),  # and it gets no better
+        (-0.02, [0.9, 0.9, 0.9, 0.5], 0, True),
+        (-0.02, [0.499, *[0.498] * 20], 0, False),  # longer than the rival was trained
+    ],
+)
+def test_a_trial_is_given_up_where_it_is_lost(share, scores, waited, ends):
+    assert Rival(RIVAL, share).ahead(scores, waited, checks=16) is ends
+
+
+def test_a_likelihood_below_zero_is_better_by_a_share_of_its_size():
+    better, worse = (Rival(Best(9, -2.0, (-1.0, -2.0)), share) for share in (-0.02, 0.02))
+    assert (better.bound, worse.bound) == (-2.04, -1.96)
+    assert worse.ahead([-1.0, -1.95], 0, 8)
+    assert not worse.ahead([-1.0, -1.96], 0, 8)
+
+
+def test_what_is_tried_against_another_is_not_trained_on_where_it_is_lost(monkeypatch):
+    panel, taken = retail(series=6, periods=90, seed=3).panel, []
+    whole = training._Course._run
+
+    def run(self, *given):
+        best = whole(self, *given)
+        taken.append((self.rival is not None, len(best.scores)))
+        return best
+
+    monkeypatch.setattr(training._Course, "_run", run)
+    never = Rival(Best(1, -9.0, (-9.0,)), 0.0)
+    monkeypatch.setattr(kinds, "Rival", lambda *given: never)
+    fit(panel, training=replace(QUICK, checks=20, patience=20))
+    assert taken[:2] == [(False, 20), (True, 5)]
+
+
 def test_another_training_does_not_go_on_from_the_same_folder(panel, tmp_path):
     with use_checkpoints(tmp_path):
         fit(panel)
@@ -186,6 +244,6 @@ def test_worker_processes_take_turns_on_the_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     taken = []
     for number in range(3):
-        monkeypatch.setattr(forecaster, "worker", lambda number=number: number)
-        taken.append(forecaster.device_of("auto").index)
+        monkeypatch.setattr(devices, "worker", lambda number=number: number)
+        taken.append(devices.device_of("auto").index)
     assert taken == [0, 1, 0]
