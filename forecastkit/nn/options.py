@@ -41,7 +41,7 @@ class Training:
     clip: float = 1.0
     validation: int = 1
     checks: int = 20
-    patience: int = 8
+    patience: int = 5
     refit: bool = True
     warm: float = 0.1
     dropout: float = 0.3
