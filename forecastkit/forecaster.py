@@ -247,6 +247,12 @@ class Fitted(ABC):
         return None
 
     @property
+    def reads(self) -> frozenset[str]:
+        """Which roles of covariates a forecast reads, of those that the recipe `uses`."""
+        uses: frozenset[str] = self.recipe.uses
+        return uses
+
+    @property
     def choice(self) -> str:
         """What was chosen and why, where the recipe leaves that open."""
         return ""

@@ -72,10 +72,10 @@ def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:
 
 
 def _lean(fitted: Fitted) -> Fitted:
-    """Without the covariates that the model was given and does not use: newer data need not have them."""
-    history, uses = fitted.history, fitted.recipe.uses
-    used = [name for role in ("known", "past", "static") if role in uses for name in getattr(history, role).names]
-    return replace(fitted, history=history.only(used, available=True))
+    """Without the covariates that the model was given and does not read: newer data need not have them."""
+    history = fitted.history
+    read = [name for role in fitted.reads - {"available"} for name in getattr(history, role).names]
+    return replace(fitted, history=history.only(read, available=True))
 
 
 def read_newer(fitted: Fitted, source: str, named: dict[str, Any]) -> Panel:

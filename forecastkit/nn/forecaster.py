@@ -56,6 +56,12 @@ class RecurrentFitted(Fitted):
         """Steps of the head."""
         return self.networks[0].plan.horizon
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """All that there are but static ones without which held-back windows were forecast about as well."""
+        static = any(network.plan.static.sizes for network in self.networks)
+        return super().reads if static else super().reads - {"static"}
+
     def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
         """Train on from the present weights, on all of `panel`, in the share of the steps that `training.warm` says.
 

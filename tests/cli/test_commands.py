@@ -142,6 +142,20 @@ def test_newer_data_needs_no_columns_that_the_model_ignores_and_may_not_be_older
     assert pd.read_csv(io.StringIO(older.out))["ds"].tolist() == ["2024-02-21", "2024-02-22"]
 
 
+def test_newer_data_needs_no_static_columns_that_no_network_reads(command, demand: Path, monkeypatch) -> None:
+    kinds = pytest.importorskip("forecastkit.nn.kinds")
+    quick = "gru:seeds=1,hidden=4,training.steps=4"
+    days = pd.date_range("2024-03-31", periods=7)
+    pd.DataFrame({"unique_id": "milk", "ds": days, "y": 99.0}).to_csv("newer.csv", index=False)
+    said = []
+    for may_lose in (9.0, -9.0):
+        monkeypatch.setattr(kinds, "_MAY_LOSE", may_lose)
+        command("fit", demand, "-m", quick, "-h", "2", "-o", f"model{may_lose}", "--static", "store")
+        said.append(command("forecast", f"model{may_lose}", "-h", "2", "--data", "newer.csv"))
+    assert [done.code for done in said] == [0, 3]
+    assert "no column 'store'" in said[1].err
+
+
 def test_series_that_a_plan_has_and_the_model_does_not_are_said(command, demand: Path) -> None:
     pytest.importorskip("lightgbm")
     command("fit", demand, "-m", "boosted:trees=5", "-h", "2", "-o", "model", "--known", "price")
