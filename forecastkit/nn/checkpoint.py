@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -53,9 +54,9 @@ class Checkpoints:
             digest.update(np.ascontiguousarray(array).tobytes())
         return cls(folder, digest.hexdigest())
 
-    def place(self, options: Training, steps: int, stage: str) -> Path:
-        """The file of one stretch."""
-        about = json.dumps([self.training, asdict(options), steps, stage])
+    def place(self, options: Training, steps: int, stage: str, against: tuple[Any, ...] | None) -> Path:
+        """The file of one stretch; `against` is what may end it early."""
+        about = json.dumps([self.training, asdict(options), steps, stage, against])
         return self.folder / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.npz"
 
 

@@ -53,24 +53,28 @@ class Trials:
     attempt: Callable[[Kind, Rival | None], Tried]
     found: dict[Kind, Tried] = field(default_factory=dict)
 
-    def as_good(self, one: Kind, other: Kind, share: float) -> bool:
-        """Whether the loss of the first is at most a share higher; the one tried last is given up once it is lost."""
-        for kind, against, sign in ((one, other, 1), (other, one, -1)):
-            if kind not in self.found:
-                known = self.found.get(against)
-                self.found[kind] = self.attempt(kind, Rival(known.best, sign * share) if known else None)
-        return self.found[one].best.loss <= Rival(self.found[other].best, share).bound
+    def best(self, kind: Kind, rival: Rival | None = None) -> Best:
+        """How good a network of a kind is."""
+        if kind not in self.found:
+            self.found[kind] = self.attempt(kind, rival)
+        return self.found[kind].best
+
+    def taken(self, kind: Kind, rival: Kind, share: float, *, better: bool) -> bool:
+        """Whether `kind` is `better` than its rival by a share of the loss, or else at most so much worse."""
+        against = Rival(self.best(rival), share, better)
+        return against.takes(self.best(kind, against).loss)
 
     def first(self, train: Panel, plan: Plan, scaling: str, memory: bool) -> Kind:
         """What the first network is."""
         kind = Kind(scaling == "log", memory, plan.dated, static=False)
         if scaling == "auto" and _may_multiply(train):
-            kind = kind._replace(log=self.as_good(kind._replace(log=True), kind, _MAY_LOSE))
+            log = kind._replace(log=True)
+            kind = kind if self.taken(kind, log, _MAY_LOSE, better=True) else log
         if len(plan.told) < plan.known.width:
-            kind = kind._replace(dated=not self.as_good(kind, kind._replace(dated=True), _MAY_LOSE))
+            kind = kind._replace(dated=self.taken(kind._replace(dated=True), kind, _MAY_LOSE, better=True))
         if plan.static.sizes:
-            idle = self.as_good(kind, kind._replace(static=True), _MAY_LOSE) and self.found[kind].held
-            kind = kind._replace(static=not idle)
+            static = self.taken(kind._replace(static=True), kind, _MAY_LOSE, better=True)
+            kind = kind._replace(static=static or not self.found[kind].held)
         return kind
 
     def team(self, first: Kind, train: Panel, plan: Plan, scaling: str, seeds: int) -> list[Kind]:
@@ -79,7 +83,7 @@ class Trials:
         kinds = [first._replace(log=first.log or (turns and i % 2 == 1)) for i in range(seeds)]
         if first.planned(plan).told and first.memory and seeds >= _TEAM and not turns:
             without = first._replace(memory=False)
-            if self.as_good(without, first, _MAY_ADD) and self.found[first].held:
+            if self.taken(without, first, _MAY_ADD, better=False) and self.found[first].held:
                 kinds[_TEAM - 1 :: _TEAM] = [without] * (seeds // _TEAM)
         elif scaling == "auto" and seeds >= _TEAM and not len(train.known) and _counts(train):
             kinds[_TEAM - 1 :: _TEAM] = [first._replace(log=True)] * (seeds // _TEAM)

@@ -63,7 +63,8 @@ class Stretch:
     @property
     def waited(self) -> int:
         """Checks since then."""
-        return len(self.scores) - 1 - self.scores.index(self.score) if self.scores else 0
+        best = self.scores.index(self.score) if math.isfinite(self.score) else -1
+        return len(self.scores) - 1 - best
 
     def note(self, score: float) -> None:
         """Of the average, whose weights are kept where it is the best."""

@@ -32,7 +32,7 @@ _MOST_CHECKED = 2048  # series whose validation windows are scored
 _CHUNK = 512  # validation windows scored at once
 _WORTH_CAPTURING = 50  # steps; fewer are made one by one
 _WARM_RATE = 0.3  # of the learning rate, where weights are good already
-_FAIR = 0.25  # of the checks, after which a network that is behind another is not tried on
+_FAIR = 0.25  # of the checks, before which nobody is behind
 _BRIEF = 3  # checks without a better score that end a trial against another network
 _HUBER = 4.0  # spreads beyond which the mean's squared error becomes linear
 _MEDIAN, _MEAN = 6.0, 0.1  # weights of the median's loss, where another quantile's has 1, and of the mean's beside all
@@ -113,29 +113,36 @@ class Best(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """A network that was tried before, and by which share of its loss another one may be worse, or must be better.
+    """A network that was tried before, and by which share another one must be `better`, or else may be worse.
 
-    The other is given up as in races (Maron & Moore 1994), where it is not good enough yet and gets no better, or was
-    never as good as the rival by then. What is good enough is trained on: for how many steps is still to be found out.
+    The other is given up as in races (Maron & Moore 1994), where it is not good enough yet and gets no better, or is
+    behind where the rival was by then, if that was nearly at its best. What is good enough is trained on: for how many
+    steps is still to be found out.
     """
 
     best: Best
     share: float
+    better: bool
 
-    @property
-    def bound(self) -> float:
-        """The loss that is good enough; one below zero is a likelihood's."""
-        loss, share = self.best.loss, self.share
-        return loss + share * abs(loss)
+    def takes(self, loss: float) -> bool:
+        """Whether such a loss is good enough."""
+        own = self.best.loss
+        return own > raised(loss, self.share) if self.better else loss <= raised(own, self.share)
 
     def ahead(self, scores: list[float], waited: int, checks: int) -> bool:
         """Whether the other one is given up after these of its checks, the newest `waited` of them no better."""
         best = min(scores, default=math.inf)
-        if best <= self.bound:
+        if self.takes(best):
             return False
         pace = min(self.best.scores[: len(scores)], default=math.inf)
-        behind = best >= pace + max(self.share, 0.0) * abs(pace)
-        return waited >= _BRIEF or (behind and len(scores) >= _FAIR * checks)
+        behind = best >= (pace if self.better else raised(pace, self.share))
+        fair = len(scores) >= _FAIR * checks and pace <= raised(self.best.loss, self.share)
+        return waited >= _BRIEF or (behind and fair)
+
+
+def raised(loss: float, share: float) -> float:
+    """A loss that is worse by a share; one below zero is a likelihood's."""
+    return loss + share * abs(loss)
 
 
 def train(
@@ -228,7 +235,7 @@ class _Course:
     def _run(self, origins: Origins, steps: int, stage: str) -> Best:
         """One cycle of `steps`; where there are windows to check, the best weights are kept."""
         stretch = Stretch(self.network, self.options, steps, self.generator)
-        place = self.checkpoints.place(self.options, steps, stage) if self.checkpoints else None
+        place = self.checkpoints.place(self.options, steps, stage, self.rival) if self.checkpoints else None
         if place:
             checkpoint.read(stretch, place)
         every = max(steps // self.options.checks, 1)
@@ -245,7 +252,7 @@ class _Course:
         return Best(stretch.best_step, stretch.score, tuple(stretch.scores))
 
     def _settled(self, stretch: Stretch) -> bool:
-        """Whether more steps would change nothing."""
+        """Whether no more steps are worth their while."""
         scores, waited = stretch.scores, stretch.waited
         beaten = self.rival is not None and self.rival.ahead(scores, waited, self.options.checks)
         return beaten or waited >= self.options.patience

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from forecastkit.data.synthetic import retail
 from forecastkit.errors import StoreError
 from forecastkit.execution import use_checkpoints, use_progress
 from forecastkit.models.gru import GRU
-from forecastkit.nn import devices, kinds, training, windows
+from forecastkit.nn import devices, forecaster, kinds, training, windows
 from forecastkit.nn.capture import WARM_UP
 from forecastkit.nn.options import Training
 from forecastkit.nn.training import Best, Rival
@@ -140,61 +142,103 @@ def test_a_killed_training_goes_on_and_ends_where_it_would_have(panel, tmp_path,
     assert len(again) == len(whole) - (call - 1)  # the report that it was killed in was not yet written down
 
 
-@pytest.mark.parametrize("call", [4, 8, 10])
-def test_a_killed_trial_goes_on_and_ends_where_it_would_have(tmp_path, call):
-    panel, few = retail(series=6, periods=90, seed=3).panel, replace(QUICK, steps=12)
+TRIED = {"training": replace(QUICK, steps=12, refit=False), "seeds": 3, "scaling": "auto"}
+
+
+def tried(monkeypatch):
+    """The networks that were tried, in order: whether against a rival, and their scores."""
+    found, whole = [], forecaster._train
+
+    def train(*given, rival=None, **named):
+        best = whole(*given, rival=rival, **named)
+        found.append((rival is not None, best))
+        return best
+
+    monkeypatch.setattr(forecaster, "_train", train)
+    return found
+
+
+@pytest.mark.parametrize("call", [4, 9, 14])  # in the first that is tried, and in those against it
+def test_a_killed_trial_goes_on_and_ends_where_it_would_have(monkeypatch, tmp_path, call):
+    panel, found = retail(series=6, periods=90, seed=3).panel, tried(monkeypatch)
     with use_checkpoints(tmp_path):
         with suppress(Killed), use_progress(killed_at(call)):
-            fit(panel, training=few)
-        resumed = fit(panel, training=few)
-    assert_same(fit(panel, training=few), resumed)
+            fit(panel, **TRIED)
+        found.clear()
+        resumed, again = fit(panel, **TRIED), list(found)
+    found.clear()
+    assert_same(fit(panel, **TRIED), resumed)
+    assert again == found
+    assert sum(rival for rival, _ in found) >= 2
 
 
-RIVAL = Best(160, 0.5, (0.8, 0.6, 0.55, 0.5, 0.52, 0.53))
+def test_a_trial_does_not_go_on_from_that_of_another_recipe(monkeypatch, tmp_path):
+    panel, found = retail(series=6, periods=90, seed=3).panel, tried(monkeypatch)
+    monkeypatch.setattr(kinds, "Rival", partial(hopeless, Rival))
+    plain = fit(panel, **TRIED)
+    with use_checkpoints(tmp_path):
+        found.clear()
+        fit(panel, **TRIED | {"scaling": "linear"})  # where nothing is its rival
+        assert next(len(best.scores) for rival, best in found if not rival) == 6
+        assert_same(fit(panel, **TRIED), plain)
+
+
+def hopeless(whole, best, share, better):
+    """A rival that can't be reached."""
+    return whole(Best(1, -9.0, (-9.0,)), share, better)
+
+
+RIVAL = Best(160, 0.5, (0.8, 0.6, 0.505, 0.5, 0.52, 0.53))
 
 
 @pytest.mark.parametrize(
-    ("share", "scores", "waited", "ends"),
+    ("better", "share", "scores", "waited", "ends"),
     [
-        (0.02, [], 0, False),
-        (0.02, [0.9, 0.51, 0.52, 0.52, 0.52], 3, False),  # good enough
-        (0.02, [0.9, 0.9, 0.511], 0, False),  # not yet a fair start
-        (0.02, [0.9, 0.7, 0.6, 0.511], 0, True),  # too far behind
-        (0.02, [0.9, 0.6, 0.55, 0.55, 0.54], 0, True),
-        (0.3, [0.9, 0.7, 0.66, 0.651], 0, True),
-        (0.3, [0.9, 0.7, 0.66, 0.65], 0, False),
-        (-0.02, [0.7, 0.49, 0.52, 0.52, 0.52], 3, False),
-        (-0.02, [0.7, 0.6, 0.52, 0.499, 0.499], 1, False),  # better, but not clearly
-        (-0.02, [0.7, 0.499, 0.52, 0.52, 0.52], 3, True),  # and it gets no better
-        (-0.02, [0.9, 0.9, 0.9, 0.5], 0, True),
-        (-0.02, [0.499, *[0.498] * 20], 0, False),  # longer than the rival was trained
+        (False, 0.02, [], 0, False),
+        (False, 0.02, [0.9, 0.51, 0.52, 0.52, 0.52], 3, False),  # good enough
+        (False, 0.02, [0.9, 0.9, 0.516], 0, False),  # too early to tell
+        (False, 0.02, [0.9, 0.7, 0.6, 0.511], 0, True),  # too far behind
+        (False, 0.02, [0.9, 0.6, 0.55, 0.55, 0.54], 0, True),
+        (False, 0.3, [0.9, 0.7, 0.66, 0.651], 0, True),
+        (False, 0.3, [0.9, 0.7, 0.66, 0.65], 0, False),
+        (True, 0.02, [0.7, 0.49, 0.52, 0.52, 0.52], 3, False),
+        (True, 0.02, [0.7, 0.6, 0.52, 0.499, 0.499], 1, False),  # better, but not clearly
+        (True, 0.02, [0.7, 0.499, 0.52, 0.52, 0.52], 3, True),  # and it gets no better
+        (True, 0.02, [0.9, 0.9, 0.9, 0.5], 0, True),
+        (True, 0.02, [0.499, *[0.498] * 20], 0, False),  # longer than the rival was trained
     ],
 )
-def test_a_trial_is_given_up_where_it_is_lost(share, scores, waited, ends):
-    assert Rival(RIVAL, share).ahead(scores, waited, checks=16) is ends
+def test_a_trial_is_given_up_where_it_is_lost(better, share, scores, waited, ends):
+    assert Rival(RIVAL, share, better).ahead(scores, waited, checks=16) is ends
+
+
+def test_what_is_behind_may_catch_up_while_its_rival_is_still_learning():
+    rival = Rival(Best(160, 0.5, (0.8, 0.7, 0.6, 0.55, 0.51, 0.5)), 0.02, better=True)
+    ends = [rival.ahead([0.9] * count, 0, checks=8) for count in range(1, 7)]
+    assert ends == [False, False, False, False, True, True]
 
 
 def test_a_likelihood_below_zero_is_better_by_a_share_of_its_size():
-    better, worse = (Rival(Best(9, -2.0, (-1.0, -2.0)), share) for share in (-0.02, 0.02))
-    assert (better.bound, worse.bound) == (-2.04, -1.96)
-    assert worse.ahead([-1.0, -1.95], 0, 8)
-    assert not worse.ahead([-1.0, -1.96], 0, 8)
+    better, worse = (Rival(Best(9, -2.0, (-1.0, -2.0)), 0.02, better) for better in (True, False))
+    assert [better.takes(loss) for loss in (-2.03, -2.05)] == [False, True]
+    assert [worse.takes(loss) for loss in (-1.95, -1.96)] == [False, True]
 
 
-def test_what_is_tried_against_another_is_not_trained_on_where_it_is_lost(monkeypatch):
-    panel, taken = retail(series=6, periods=90, seed=3).panel, []
-    whole = training._Course._run
+@pytest.mark.parametrize("better", [True, False])
+def test_nothing_is_given_up_for_a_rival_that_found_no_numbers(better):
+    assert not Rival(Best(0, math.inf, (math.inf,) * 5), 0.02, better).ahead([0.9, 0.5, 0.6, 0.6, 0.6], 3, 5)
 
-    def run(self, *given):
-        best = whole(self, *given)
-        taken.append((self.rival is not None, len(best.scores)))
-        return best
 
-    monkeypatch.setattr(training._Course, "_run", run)
-    never = Rival(Best(1, -9.0, (-9.0,)), 0.0)
-    monkeypatch.setattr(kinds, "Rival", lambda *given: never)
-    fit(panel, training=replace(QUICK, checks=20, patience=20))
-    assert taken[:2] == [(False, 20), (True, 5)]
+@pytest.mark.parametrize("scaling", ["auto", "linear", "log"])
+def test_what_is_tried_against_another_is_given_up_and_nothing_else(monkeypatch, scaling):
+    panel, found = retail(series=6, periods=90, seed=3).panel, tried(monkeypatch)
+    monkeypatch.setattr(kinds, "Rival", partial(hopeless, Rival))
+    options = replace(QUICK, checks=20, patience=20, refit=False)
+    networks = fit(panel, seeds=3, scaling=scaling, training=options).networks
+    assert (found[0][0], len(found[0][1].scores)) == (False, 20)
+    assert all(len(best.scores) == (5 if rival else 20) for rival, best in found)
+    assert sum(rival for rival, _ in found) >= 2
+    assert all(network.shape.memory for network in networks)
 
 
 def test_another_training_does_not_go_on_from_the_same_folder(panel, tmp_path):
