@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -128,6 +129,17 @@ class Forecaster(ABC):
     def threaded(self) -> bool:
         """Whether fitting uses `execution.threads()` threads by itself, and so needs no processes."""
         return False
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it runs code that is compiled on its first use on a machine."""
+        return False
+
+    def warm_up(self, train: Panel, horizon: int) -> None:
+        """Fit the longest series first: what is compiled once on a machine is not what a fit costs."""
+        longest = train.take([int(train.lengths.argmax())])
+        with suppress(FitError, DataError):  # said where all of them are fitted
+            self.fit(longest, horizon=horizon)
 
     @property
     def whole(self) -> bool:

@@ -64,6 +64,9 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
         if packs["strict"]:
             raise FitError(reason, model=model, series=series)
         console.say(f"{model} failed on {series!r}: {reason} (seasonal naive stands in)")
+    for role in recipe.uses & {"known", "past", "static"} - fitted.reads:
+        if names := getattr(table, role):
+            console.say(f"{recipe.name} is no better with {', '.join(names)} on held-back demand: left out")
     if fitted.choice:
         console.say(f"{model} chose {fitted.choice}")
     save(fitted, output, notes={"columns": table.names()})

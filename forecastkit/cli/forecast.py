@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forecastkit.cli import console, options
-from forecastkit.errors import counted
+from forecastkit.errors import ColumnError, counted
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Floats, Panel
@@ -84,7 +84,14 @@ def read_newer(fitted: Fitted, source: str, named: dict[str, Any]) -> Panel:
 
     history = fitted.history
     roles = {role: getattr(history, role).names for role in ("known", "past", "static")}
-    return read(source, freq=history.freq, **roles, **{name: named[name] for name in _NAMES})
+    try:
+        return read(source, freq=history.freq, **roles, **{name: named[name] for name in _NAMES})
+    except ColumnError as error:
+        role = next((role for role, names in roles.items() if error.column in names), None)
+        if role is None:
+            raise
+        remedy = "the model reads it, so newer data must have it by this name"
+        raise ColumnError(error.column, error.found, role=f"{role} role", remedy=remedy).of(source) from error
 
 
 def read_after(model: str, fitted: Fitted, source: str) -> Panel:

@@ -345,6 +345,15 @@ def _work(folder: Path, started: str, how: _How, task: _Task) -> str:
     return task.label
 
 
+_warm: set[type[Forecaster]] = set()  # whose code this process has compiled or loaded
+
+
+def _warm_up(recipe: Forecaster, train: Panel, horizon: int) -> None:
+    if recipe.compiled and type(recipe) not in _warm:
+        recipe.warm_up(train, horizon)
+        _warm.add(type(recipe))
+
+
 def _forecast_windows(scene: Scene, task: _Task, missing: set[int], how: _How) -> None:
     attempt: Attempt | None = None
     shown = task.shown(scene)
@@ -352,6 +361,7 @@ def _forecast_windows(scene: Scene, task: _Task, missing: set[int], how: _How) -
         train = shown.panel.until(cut.series, cut.lengths)
         if scene.plan.history is not None:
             train = train.tail(scene.plan.history)
+        _warm_up(task.recipe, train, scene.plan.gap + scene.plan.horizon)
         with execution.measured() as fitting:
             if attempt is None or scene.plan.fits_at(cut.index):
                 attempt = fit_what_can_be(task.recipe, train, scene.plan, attempt.fitted if attempt else None)

@@ -205,6 +205,15 @@ class MembersForecaster(Forecaster):
         """The recipes of the members."""
 
     @property
+    def compiled(self) -> bool:
+        return any(recipe.compiled for recipe in self.members_recipes())
+
+    def warm_up(self, train: Panel, horizon: int) -> None:
+        for recipe in self.members_recipes():
+            if recipe.compiled:
+                recipe.warm_up(train, horizon)
+
+    @property
     def whole(self) -> bool:
         """Weights, choice and pooled members are for all series; fitted in pieces, they would be paid for in each."""
         return True

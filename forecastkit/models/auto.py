@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, combinations
 from typing import Any, ClassVar, Self, final
@@ -270,7 +269,7 @@ class _Contest:
     def _score(self, runner: _Runner, wanted: Ints) -> None:
         earlier = past.before(self.train, wanted, self.windows * self.horizon)
         if not runner.recipe.pooled and not runner.fitted:
-            self._warmed_up(runner.recipe, earlier)
+            runner.recipe.warm_up(earlier, self.horizon)
         begun = time.perf_counter()
         try:
             member = of.fit_where_long_enough(runner.recipe, earlier, self.horizon)
@@ -284,12 +283,6 @@ class _Contest:
             runner.begun = member if runner.recipe.warm and runner.recipe.pooled else None
         runner.seconds += time.perf_counter() - begun
         runner.fitted += len(wanted)
-
-    def _warmed_up(self, recipe: Forecaster, earlier: Panel) -> None:
-        """Fit one series first: what is compiled once on a machine is not what a series costs."""
-        longest = earlier.take([int(earlier.lengths.argmax())])
-        with suppress(FitError, DataError):  # said where all of them are fitted
-            recipe.fit(longest, horizon=self.horizon)
 
     def affords(self, team: Sequence[_Runner]) -> bool:
         """Whether there is time to fit them on everything."""

@@ -150,10 +150,12 @@ def test_newer_data_needs_no_static_columns_that_no_network_reads(command, deman
     said = []
     for may_lose in (9.0, -9.0):
         monkeypatch.setattr(kinds, "_MAY_LOSE", may_lose)
-        command("fit", demand, "-m", quick, "-h", "2", "-o", f"model{may_lose}", "--static", "store")
+        made = command("fit", demand, "-m", quick, "-h", "2", "-o", f"model{may_lose}", "--static", "store")
+        assert ("gru is no better with store on held-back demand: left out" in made.err) is (may_lose > 0)
         said.append(command("forecast", f"model{may_lose}", "-h", "2", "--data", "newer.csv"))
     assert [done.code for done in said] == [0, 3]
-    assert "no column 'store'" in said[1].err
+    assert "error: newer.csv: no column 'store' for the static role" in said[1].err
+    assert "so newer data must have it by this name" in said[1].err
 
 
 def test_series_that_a_plan_has_and_the_model_does_not_are_said(command, demand: Path) -> None:

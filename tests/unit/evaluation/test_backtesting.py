@@ -505,6 +505,25 @@ def test_times_of_a_zoned_panel_carry_their_zone() -> None:
     assert list(rows["time"]) == list(hours[-4:])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compiling(Telling):
+    name: ClassVar[str] = "compiling"
+    compiled: ClassVar[bool] = True  # type: ignore[assignment]
+
+
+def test_what_is_compiled_is_fitted_on_one_series_before_seconds_are_counted(weekly_shop: Panel, monkeypatch) -> None:
+    measured, whole = [], execution.measured
+
+    def noting():
+        measured.append(len(FITS))
+        return whole()
+
+    monkeypatch.setattr(execution, "measured", noting)
+    fk.backtest(weekly_shop, [Compiling()], horizon=7, windows=2)
+    assert (measured[0], len(FITS[0])) == (1, 1)
+    assert min(map(len, FITS[1:])) > 1
+
+
 def test_the_time_of_a_call_is_measured_where_asked_and_no_model_beats_the_front(weekly_shop: Panel) -> None:
     names = ["naive", "seasonal_naive"]
     plain = fk.backtest(weekly_shop, names, horizon=7, windows=2, season=7)
