@@ -211,7 +211,7 @@ def read_notes(folder: str | Path) -> dict[str, Any]:
 def _head(place: Path) -> dict[str, Any]:
     file = place / _HEAD
     if not file.is_file():
-        raise StoreError(f"{place}: no saved model here ({_HEAD} is missing)")
+        raise StoreError(f"{place}: no saved model here ({_HEAD} is missing); `forecastkit fit` makes one")
     try:
         with store_errors(file):
             head = json.loads(file.read_text("utf-8"))

@@ -71,8 +71,9 @@ class Bundle:
         except ValueError as error:
             need(False, f"start must be a time such as 2024-06-01 or 2024-06-01T05:00:00: {error}")
         first = np.searchsorted(self.times, begun).clip(max=len(self.times) - horizon)
-        known = f"start must be a period from {self.times[0]} to {self.times[-horizon]}, not {texts}"
-        need((self.times[first] == begun).all(), known)
+        wrong = [text for text, right in zip(texts, self.times[first] == begun, strict=True) if not right]
+        grid = f"{self.times[0]}, {self.times[1]} and so on to {self.times[-horizon]}"
+        need(not wrong, f"start must be a period of {grid}, not {', '.join(wrong[:1])}")
         return first
 
     def _names(self, role: str) -> list[str]:

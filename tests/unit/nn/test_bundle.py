@@ -170,8 +170,8 @@ def test_the_manifest_says_what_the_columns_are_and_sums_each_file(fitted, bundl
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"start": "2023-01-01"}, "start must be a period from 2024-03-31"),
-        ({"start": "2080-01-01"}, "start must be a period from"),
+        ({"start": "2023-01-01"}, "start must be a period of 2024-03-31T00:00:00, 2024-04-01T00:00:00 and so on to"),
+        ({"start": "2080-01-01"}, ", not 2080-01-01"),
         (
             {"known": None},
             "known must be known[series][period][column]: 3 series, each with one row of ['event', 'price']",
