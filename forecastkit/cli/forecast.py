@@ -90,7 +90,7 @@ def read_newer(fitted: Fitted, source: str, named: dict[str, Any]) -> Panel:
         role = next((role for role, names in roles.items() if error.column in names), None)
         if role is None:
             raise
-        remedy = "the model reads it, so newer data must have it by this name"
+        remedy = "the model was fitted with it, so newer data must have it by this name"
         raise ColumnError(error.column, error.found, role=f"{role} role", remedy=remedy).of(source) from error
 
 

@@ -345,13 +345,13 @@ def _work(folder: Path, started: str, how: _How, task: _Task) -> str:
     return task.label
 
 
-_warm: set[type[Forecaster]] = set()  # whose code this process has compiled or loaded
+_warm: set[str] = set()  # recipes whose code this process has compiled or loaded
 
 
 def _warm_up(recipe: Forecaster, train: Panel, horizon: int) -> None:
-    if recipe.compiled and type(recipe) not in _warm:
+    if recipe.compiled and repr(recipe) not in _warm:
         recipe.warm_up(train, horizon)
-        _warm.add(type(recipe))
+        _warm.add(repr(recipe))
 
 
 def _forecast_windows(scene: Scene, task: _Task, missing: set[int], how: _How) -> None:
