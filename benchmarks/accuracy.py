@@ -202,7 +202,8 @@ def run(name: str, options: argparse.Namespace, worker: Worker | None) -> None:
     found = sorted([*rows(report, work, models), *earlier], key=lambda row: row["mase"])
     notes += said
     device = "" if options.device == "cpu" else f"_{options.device}"
-    finish(f"accuracy_{name}{device}", work.title, found, [*notes, *reading(found, models)], options.quick)
+    notes += [*reading(found, models), *newest(report, work)]
+    finish(f"accuracy_{name}{device}", work.title, found, notes, options.quick)
 
 
 def kept(name: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -276,6 +277,17 @@ def reading(found: list[dict[str, Any]], models: dict[str, Forecaster]) -> Itera
             f"{metric}: {ours['model']} {ours[metric]:.4f}, the best of the others {best['model']} {best[metric]:.4f} "
             f"({change:+.1f} %: the networks {'lose' if change > 0 else 'win'})"
         )
+
+
+def newest(report: fk.Report, work: Work) -> Iterator[str]:
+    """The best models in the last window, which networks come to by training on from the windows before it."""
+    if work.windows == 1:
+        return
+    scores = report.scores(["model", "window"])
+    last = scores[scores["window"] == work.windows - 1].nsmallest(3, "mase")
+    for row in last.to_dict("records"):
+        errors = ", ".join(f"{metric} {row[metric]:.4f}" for metric in ("mase", "wape", "wql"))
+        yield f"the last of the {work.windows} windows, {row['model']}: {errors}"
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ ORDER = (
     "memory",
     "decoders",
     "heads",
+    "seeds",
     "intervals",
     "tuning",
     "arima_speed",
