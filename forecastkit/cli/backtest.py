@@ -136,10 +136,10 @@ measuring_options = options.packed(
 @report.showing_options
 @options.config_option
 def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any) -> None:
-    """Forecast the past of DATA with each model and print the leaderboard, best MASE first.
+    """Forecast the past of DATA with models: the leaderboard.
 
-    DATA is a CSV or Parquet file, "-" for standard input, or dataset:NAME. Without -m all families compete: naive,
-    seasonal naive, ARIMA, SARIMA, automatic ARIMA, Prophet, boosted trees, LSTM and GRU.
+    The best MASE comes first. DATA is a CSV or Parquet file, "-" for standard input, or dataset:NAME. Without -m all
+    families compete: naive, seasonal naive, ARIMA, SARIMA, automatic ARIMA, Prophet, boosted trees, LSTM and GRU.
 
     \b
     Example: forecastkit backtest dataset:demo --horizon 28 --windows 2 -m naive -m seasonal_naive

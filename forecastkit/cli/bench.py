@@ -58,10 +58,11 @@ def command() -> None:
 @click.option("-o", "--output", default="-", metavar="FILE", help="JSON file; stdout when left out.")
 @options.json_option
 def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
-    """Time the fitted MODEL, a folder that `fit` wrote, one row for each way to ask it.
+    """Time the fitted MODEL, a row for each way to ask it.
 
-    frame is from a table to a table, panel from memory to arrays; the others are compiled predictors. Ctrl-C keeps what
-    was measured so far, of each its own number of calls n, and ends with exit code 130.
+    MODEL is a folder that `fit` wrote. frame is from a table to a table, panel from memory to arrays; the others are
+    compiled predictors. Ctrl-C keeps what was measured so far, of each its own number of calls n, and ends with exit
+    code 130.
 
     \b
     Example: forecastkit bench latency models/gru --scenario single --json

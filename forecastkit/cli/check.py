@@ -14,8 +14,9 @@ from forecastkit.cli.options import Table
 @options.json_option
 @options.config_option
 def command(data: str, table: Table, as_json: bool) -> None:
-    """Read DATA as every command does and say what is in it: shape, frequency, gaps, lengths, zeros, negatives,
-    and which covariates are text or have missing cells.
+    """Read DATA as every command does and say what is in it.
+
+    Shape, frequency, gaps, lengths, zeros, negatives, and which covariates are text or have missing cells.
 
     What makes a table unusable (duplicates, mixed frequencies, text in numbers …) is said on stderr, with exit code 3.
 

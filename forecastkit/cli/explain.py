@@ -34,10 +34,11 @@ _Z = 1.96  # standard errors to either side that hold 95 %
 @options.json_option
 @options.config_option
 def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: bool, **flags: Any) -> None:
-    """Say why the fitted MODEL, a folder that `fit` wrote, forecasts what it does.
+    """Say why the fitted MODEL forecasts what it does.
 
-    Of the ARIMA family the coefficients with standard errors, of ETS form and weights, of Prophet the parts of the
-    forecast. With --actual, for any model, how much worse it gets when an input is made meaningless.
+    MODEL is a folder that `fit` wrote. Of the ARIMA family the coefficients with standard errors, of ETS form and
+    weights, of Prophet the parts of the forecast. With --actual, for any model, how much worse it gets when an input is
+    made meaningless.
 
     \b
     Example: forecastkit explain models/ets --horizon 7

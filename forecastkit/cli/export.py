@@ -17,10 +17,10 @@ from forecastkit.errors import counted
 @options.levels_option
 @options.json_option
 def command(model: str, output: str, variant: str, levels: tuple[float, ...], as_json: bool) -> None:
-    """Write the fitted MODEL, a folder that `fit` wrote, as an edge bundle: ONNX, manifest and a small script.
+    """Write the fitted MODEL as an edge bundle.
 
-    The script, predict.py, needs numpy and onnxruntime only. Levels are fixed here, and the horizon is the one that the
-    network was fitted for.
+    MODEL is a folder that `fit` wrote, the bundle ONNX, a manifest and a small script, predict.py, which needs numpy
+    and onnxruntime only. Levels are fixed here, and the horizon is the one that the network was fitted for.
 
     \b
     Example: forecastkit export models/gru --output bundle --levels 0.1,0.5,0.9

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", required=True, metavar="FOLDER", help="Where the model goes; a model there is replaced."
 )
-@click.option("-h", "--horizon", type=click.IntRange(1), help="What the model should be best at; default two seasons.")
+@click.option(
+    "-h", "--horizon", type=click.IntRange(1), help="What it should be best at, and forecasts; default two seasons."
+)
 @options.table_options
 @options.making_options
 @options.strict_option
@@ -35,9 +37,10 @@ if TYPE_CHECKING:
 @options.json_option
 @options.config_option
 def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None, **packs: Any) -> None:
-    """Fit MODEL on all of DATA and write it to a folder, from which `forecast` goes on.
+    """Fit MODEL on all of DATA and write it to a folder.
 
-    A training that was interrupted is gone on with by the same command.
+    From there `forecast`, `bench`, `explain` and `export` go on. A training that was interrupted is gone on with by the
+    same command.
 
     \b
     Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
@@ -69,7 +72,7 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
             console.say(f"{recipe.name} is no better with {', '.join(names)} on held-back demand: left out")
     if fitted.choice:
         console.say(f"{model} chose {fitted.choice}")
-    save(fitted, output, notes={"columns": table.names()})
+    save(fitted, output, notes={"columns": table.names(), "horizon": horizon})
     if packs["as_json"]:
         console.print_json(
             {

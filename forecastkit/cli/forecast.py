@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ _NAMES = ("id", "time", "target", "available")
 
 @click.command("forecast", context_settings={"help_option_names": ["--help"]})
 @click.argument("model")
-@click.option("-h", "--horizon", type=click.IntRange(1), required=True, help="Periods to forecast.")
+@click.option("-h", "--horizon", type=click.IntRange(1), help="Periods to forecast; what it was fitted for.")
 @click.option("--data", metavar="FILE", help="Newer observations to go on from; nothing is estimated again.")
 @click.option("--future", metavar="FILE", help="Known covariates of the periods to come: id, time and the columns.")
 @click.option("-o", "--output", default="-", metavar="FILE", help="CSV or Parquet file; stdout when left out.")
@@ -33,8 +33,10 @@ _NAMES = ("id", "time", "target", "available")
 @options.levels_option
 @options.json_option
 @options.config_option
-def command(model: str, horizon: int, **flags: Any) -> None:
-    """Forecast with the fitted MODEL, a folder that `fit` wrote, and print the long table as CSV.
+def command(model: str, horizon: int | None, **flags: Any) -> None:
+    """Forecast with the fitted MODEL, a folder that `fit` wrote.
+
+    The long table is printed as CSV, or goes to a file.
 
     \b
     Example: forecastkit forecast models/naive --horizon 28 --levels 0.1,0.9
@@ -43,8 +45,9 @@ def command(model: str, horizon: int, **flags: Any) -> None:
     from forecastkit.models import restore
     from forecastkit.store import read_notes
 
-    fitted = restore(model)
-    named = read_notes(model).get("columns", {}) | {k: flags[k] for k in _NAMES if flags[k] is not None}
+    fitted, notes = restore(model), read_notes(model)
+    horizon = horizon or usual_horizon(fitted, notes)
+    named = notes.get("columns", {}) | {k: flags[k] for k in _NAMES if flags[k] is not None}
     flags |= {"id": "unique_id", "time": "ds", "target": "y"} | named
     flags["known_ids"] = fitted.history.ids
     fitted = _updated(fitted, flags)
@@ -57,6 +60,11 @@ def command(model: str, horizon: int, **flags: Any) -> None:
         console.print_json(result, flags["output"])
     else:
         write_table(frame, flags["output"])
+
+
+def usual_horizon(fitted: Fitted, notes: Mapping[str, Any]) -> int:
+    """What a saved model forecasts unless asked: what it was fitted for, or two seasons as `fit` has it."""
+    return notes.get("horizon") or fitted.trained_horizon or 2 * max(fitted.history.season, 2)
 
 
 def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:

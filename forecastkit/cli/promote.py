@@ -97,9 +97,10 @@ class Case:
 @tracking_option
 @options.json_option
 def command(name: str, file: str, data: str | None, which: str, dry_run: bool, **flags: Any) -> int:
-    """Backtest challenger and champion on the same windows, hold them against the gate, and promote if it passes.
+    """Promote the challenger if it passes the gate.
 
-    Exit code 1 when it fails. The decision, its evidence and who asked are written to the registry as tags.
+    Challenger and champion are backtested on the same windows, and held against the gate. Exit code 1 when it fails.
+    The decision, its evidence and who asked are written to the registry as tags.
 
     \b
     Example: forecastkit promote --name demo --gate gate.toml --dry-run

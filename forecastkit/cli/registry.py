@@ -31,7 +31,9 @@ def registry_at(uri: str | None) -> Registry:
 
 @click.group("registry", context_settings={"help_option_names": ["--help"]})
 def command() -> None:
-    """Look at registered models, add one, go back to the last champion, send runs that could not be sent.
+    """Look at registered models, add one, go back to an earlier.
+
+    Runs that could not be sent are sent from here too.
 
     \b
     Example: forecastkit registry list
@@ -63,7 +65,7 @@ def list_(tracking: str | None, as_json: bool) -> None:
 @tracking_option
 @options.json_option
 def show(name: str, tracking: str | None, as_json: bool) -> None:
-    """The versions of a model, newest first, with what was decided of each."""
+    """The versions of a model, and what was decided of each."""
     versions = registry_at(tracking).versions(name)
     if as_json:
         console.print_json([vars(version) | {"tags": dict(version.tags)} for version in versions])
@@ -81,17 +83,22 @@ def _line(version: Version) -> list[Any]:
 @_command("register")
 @click.argument("folder")
 @name_option
-@click.option("-h", "--horizon", type=click.IntRange(1), help="What it forecasts unless asked; default two seasons.")
+@click.option("-h", "--horizon", type=click.IntRange(1), help="What it forecasts unless asked; what it was fitted for.")
 @tracking_option
 def register(folder: str, name: str, horizon: int | None, tracking: str | None) -> None:
-    """Make the model in FOLDER, written by `fit`, a version of NAME and its challenger."""
+    """Make a saved model a version of NAME and its challenger.
+
+    FOLDER is what `fit` wrote.
+    """
+    from forecastkit.cli.forecast import usual_horizon
     from forecastkit.models import restore
+    from forecastkit.store import read_notes
 
     fitted = restore(folder)
     registry = registry_at(tracking)
     from forecastkit.tracking.sending import register_folder
 
-    horizon = horizon or fitted.trained_horizon or 2 * max(fitted.history.season, 2)
+    horizon = horizon or usual_horizon(fitted, read_notes(folder))
     version = register_folder(registry.place, Path(folder), name, horizon, _tags(folder, horizon))
     console.say(f"version {version} of {name!r} is challenger")
     click.echo(version)
@@ -151,7 +158,10 @@ def delete(name: str, version: int | None, yes: bool, tracking: str | None) -> N
 @click.argument("run")
 @tracking_option
 def push(run: str, tracking: str | None) -> None:
-    """Send the results in the folder RUN, which could not be sent when they were made."""
+    """Send the results that could not be sent when they were made.
+
+    RUN is their folder.
+    """
     place = place_at(tracking)
     from forecastkit.tracking import sending
 

@@ -83,7 +83,9 @@ showing_options = options.packed(
 @showing_options
 @options.config_option
 def command(folder: str, showing: Showing) -> None:
-    """Show the backtest kept in FOLDER (backtest -o FOLDER): leaderboard, scores by group, or a page for others.
+    """Show the backtest kept in FOLDER (backtest -o FOLDER).
+
+    The leaderboard, scores by group, or a page for others.
 
     \b
     Example: forecastkit report runs/demo --by step

@@ -119,7 +119,7 @@ searching_options = options.packed(
 @options.json_option
 @options.config_option
 def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> int:
-    """Search the hyperparameters of each model by backtests of DATA, and print what was best.
+    """Search the hyperparameters of each model by backtests.
 
     The gain over the defaults is measured on the last windows (--holdout), which the search never sees; its interval
     covers 95 %. Without a --budget a network is searched alone and judged with those it is averaged with; exit code 1

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
 
@@ -37,6 +38,13 @@ def test_help_speaks_and_ends_with_an_example(command, name: str) -> None:
     done = command(name, "--help")
     assert done.code == 0
     assert "Example: forecastkit " + name in done.out
+
+
+@pytest.mark.parametrize("group", [root, *(c for c in COMMANDS if isinstance(c, click.Group))])
+def test_the_list_of_commands_cuts_no_sentence_off(command, group: click.Group) -> None:
+    path = () if group is root else (str(group.name),)
+    listed = command(*path, "--help").out.split("Commands:")[1]
+    assert "..." not in listed
 
 
 @pytest.mark.parametrize("example", examples())
@@ -102,6 +110,14 @@ def test_fit_and_forecast_go_from_a_table_to_a_table(command, demand: Path) -> N
     assert set(frame["unique_id"]) == {"milk", "bread, rye", "🧀"}
     as_json = json.loads(command("forecast", "model", "--horizon", "3", "--json").out)
     assert len(as_json["forecast"]) == 9
+
+
+def test_a_forecast_reaches_as_far_as_the_model_was_fitted_for(command, demand: Path) -> None:
+    command("fit", demand, "-m", "seasonal_naive", "-h", "5", "-o", "model")
+    assert json.loads(command("forecast", "model", "--json").out)["horizon"] == 5
+    assert json.loads(command("forecast", "model", "--horizon", "3", "--json").out)["horizon"] == 3
+    command("fit", demand, "-m", "seasonal_naive", "-o", "model")
+    assert json.loads(command("forecast", "model", "--json").out)["horizon"] == 14  # two seasons
 
 
 def test_forecast_goes_on_from_newer_data(command, demand: Path) -> None:

@@ -348,8 +348,8 @@ def test_a_second_champion_is_judged_against_the_first_and_rolled_back(
 ) -> None:
     gate.write_text("skill = -9.0\nloss = 9.0\n")
     command("promote", "--name", "demo", "--gate", gate)
-    command("fit", demand, "-m", "seasonal_naive", "-o", "model")
-    assert command("registry", "register", "model", "--name", "demo", "--horizon", "7").out == "2\n"
+    command("fit", demand, "-m", "seasonal_naive", "--horizon", "7", "-o", "model")
+    assert command("registry", "register", "model", "--name", "demo").out == "2\n"
     done = command("promote", "--name", "demo", "--gate", gate, "--data", demand, "--json")
     found = json.loads(done.out)
     assert (found["version"], found["champion"]) == (2, 1)
