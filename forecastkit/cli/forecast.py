@@ -62,9 +62,14 @@ def command(model: str, horizon: int | None, **flags: Any) -> None:
         write_table(frame, flags["output"])
 
 
+def fitted_for(fitted: Fitted, notes: Mapping[str, Any]) -> int | None:
+    """The horizon that a saved model was fitted for, where `fit` was told one or it makes a difference to the model."""
+    return notes.get("horizon") or fitted.trained_horizon
+
+
 def usual_horizon(fitted: Fitted, notes: Mapping[str, Any]) -> int:
     """What a saved model forecasts unless asked: what it was fitted for, or two seasons as `fit` has it."""
-    return notes.get("horizon") or fitted.trained_horizon or 2 * max(fitted.history.season, 2)
+    return fitted_for(fitted, notes) or 2 * max(fitted.history.season, 2)
 
 
 def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:

@@ -495,7 +495,11 @@ def test_bench_draws_latency_against_the_error_in_what_came(command, demand: Pat
     asked = ("bench", "latency", "model", "--horizon", "7", "--seconds", "0.05", "--json")
     done = command(*asked, "--actual", demand, "--plot", "plot.svg")
     assert done.code == 0
-    assert all(0 < row["error"] < 0.5 for row in json.loads(done.out)["rows"])
+    errors = [row["error"] for row in json.loads(done.out)["rows"]]
+    assert all(0 < error < 0.5 for error in errors)
+    command("fit", "before.csv", "--id", "item", "-m", "seasonal_naive", "-h", "7", "-o", "model")
+    unasked = command("bench", "latency", "model", "--seconds", "0.05", "--json", "--actual", demand)
+    assert [row["error"] for row in json.loads(unasked.out)["rows"]] == errors
     assert "seasonal_naive" in (tmp_path / "plot.svg").read_text("utf-8")
     assert command(*asked, "--plot", "plot.svg").code == 2
 
@@ -750,6 +754,8 @@ def test_explain_scores_no_periods_that_the_model_was_fitted_on(command, demand:
     assert command("explain", "model", "--actual", demand, "--horizon", "5").code == 0
     none = command("explain", "model", "--actual", "early.csv", "--horizon", "5")
     assert (none.code, "has 0 of 5 periods" in none.err) == (3, True)
+    assert command("fit", "early.csv", "-m", "seasonal_naive", "-h", "5", "-o", "model").code == 0
+    assert command("explain", "model", "--actual", demand).code == 0  # what it was fitted for, no season more
 
 
 def test_explain_says_of_a_model_that_is_silent_what_to_ask_instead(command, demand: Path) -> None:
