@@ -280,14 +280,14 @@ def reading(found: list[dict[str, Any]], models: dict[str, Forecaster]) -> Itera
 
 
 def newest(report: fk.Report, work: Work) -> Iterator[str]:
-    """The best models in the last window, which networks come to by training on from the windows before it."""
+    """The three best models of this run in the last window; networks were trained on there from earlier windows."""
     if work.windows == 1:
         return
     scores = report.scores(["model", "window"])
     last = scores[scores["window"] == work.windows - 1].nsmallest(3, "mase")
     for row in last.to_dict("records"):
         errors = ", ".join(f"{metric} {row[metric]:.4f}" for metric in ("mase", "wape", "wql"))
-        yield f"the last of the {work.windows} windows, {row['model']}: {errors}"
+        yield f"among the best three of this run in the last of the {work.windows} windows, {row['model']}: {errors}"
 
 
 def main() -> None:

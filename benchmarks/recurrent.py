@@ -5,7 +5,7 @@ python benchmarks/recurrent.py heads       quantiles against distributions, from
 python benchmarks/recurrent.py decoders    all steps at once against a patch at a time, in the same steps and seconds
 python benchmarks/recurrent.py seeds       how much of a figure is the luck of a seed
 
-One network each, and not the three of the defaults, but for the last.
+One network each and not the three of the defaults, which are what `seeds` tries.
 """
 
 from __future__ import annotations
@@ -86,23 +86,22 @@ def decoders() -> None:
 def seeds() -> None:
     """Seeds lie far apart, as the networks of a team take the ones after its own."""
     panels, tries = (HOURLY, GROCERY, WEEKLY), 5
-    found = [summed(panel, model, tries) for panel in panels for model in ("gru", "boosted")]
-    title = f"The luck of a seed: the defaults with {tries} of them, the first the one of all other tables"
-    notes = [f"{row['panel']}, {row['model']}: {row.pop('each')}" for row in found]
-    record("seeds", title, found, [shell(panel.file, *panel.flags, "-m …") for panel in panels] + notes)
+    found, notes = zip(*(spread(panel, model, tries) for panel in panels for model in ("gru", "boosted")), strict=True)
+    title = f"The luck of a seed: mean and standard deviation over {tries}, each the seed of a model with all defaults"
+    record("seeds", title, list(found), [*(shell(panel.file, *panel.flags, "-m …") for panel in panels), *notes])
 
 
-def summed(panel: Task, model: str, tries: int) -> dict[str, Any]:
-    """Mean and standard deviation of the errors over seeds, and `each` in words."""
+def spread(panel: Task, model: str, tries: int) -> tuple[dict[str, Any], str]:
+    """Errors over seeds: a row of means and standard deviations, and each of them in words; the first is seed 0."""
     tried = rows(panel, (model, *(f"{model}:seed={100 * i}" for i in range(1, tries))))
     errors = {metric: [row[metric] for row in tried] for metric in ("mase", "wape", "wql")}
-    spread = {
-        name: round(value, 4)
+    found = {
+        name: round(value, 5)
         for metric, values in errors.items()
         for name, value in ((metric, mean(values)), (f"{metric}_sd", stdev(values)))
     }
     each = "; ".join(f"{metric} {', '.join(f'{v:.4f}' for v in values)}" for metric, values in errors.items())
-    return {"panel": panel.name, "model": model, "seeds": tries, **spread, "each": each}
+    return {"panel": panel.name, "model": model, "seeds": tries, **found}, f"{panel.name}, {model}: {each}"
 
 
 TABLES = {"memory": memory, "heads": heads, "decoders": decoders, "seeds": seeds}

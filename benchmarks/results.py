@@ -96,17 +96,18 @@ def table(rows: list[dict[str, Any]]) -> str:
         return ""
     names = list(rows[0])
     right = {n for n in names if all(isinstance(r[n], (int, float, type(None))) for r in rows)}
-    lines = [names, ["---:" if n in right else "---" for n in names], *([cell(r[n]) for n in names] for r in rows)]
+    cells = ([cell(r[n], 4 if n.endswith("_sd") else 3) for n in names] for r in rows)
+    lines = [names, ["---:" if n in right else "---" for n in names], *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def cell(value: Any) -> str:
+def cell(value: Any, digits: int = 3) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return (
-        f"{value:,.3f}"
+        f"{value:,.{digits}f}"
         if isinstance(value, float) and abs(value) < 1000
         else f"{value:,}"
         if isinstance(value, (int, float))

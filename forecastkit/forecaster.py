@@ -157,7 +157,8 @@ class Forecaster(ABC):
         `horizon` is the one the model should be best at (default two seasons); every fitted model predicts any.
         Raises `SeriesTooShortError`, `DataError` for gaps that the model can't handle, `FitError`.
         """
-        return self._fit(train, self._settled(train, horizon))
+        settled = self._settled(train, horizon)
+        return replace(self._fit(train, settled), horizon=settled)
 
     def _settled(self, train: Panel, horizon: int | None) -> int:
         """The horizon to be best at; raises where this recipe can't be fitted on `train`."""
@@ -240,23 +241,20 @@ class Fitted(ABC):
     """A recipe, the history that forecasts go on from, and what was estimated (the fields of the subclass).
 
     `failures` maps the series that could not be estimated to the reason; their forecasts are the baseline's.
-    `trained_on` is the fingerprint of the training data where that is no longer the history.
+    `trained_on` is the fingerprint of the training data where that is no longer the history. `horizon` is the one that
+    the model was fitted for; None in one that was saved before that was kept.
     """
 
     recipe: Any
     history: Panel
     failures: Mapping[str, str] = field(default_factory=dict)
     trained_on: str = ""
+    horizon: int | None = None
 
     @property
     def device(self) -> str:
         """Where forecasts are computed."""
         return "cpu"
-
-    @property
-    def trained_horizon(self) -> int | None:
-        """The horizon that the model was fitted for, where that makes a difference to it."""
-        return None
 
     @property
     def reads(self) -> frozenset[str]:

@@ -261,7 +261,8 @@ def fit_in_processes(
             progress(len(fits), len(pieces), recipe.name)
     rows = [_unpadded(row) for first in sorted(fits) for row in fits[first].parameters]
     failures = {name: reason for first in sorted(fits) for name, reason in fits[first].failures.items()}
-    return LocalFitted(recipe=recipe, history=train, failures=failures, parameters=stacked(rows))
+    settled = next(iter(fits.values())).horizon
+    return LocalFitted(recipe=recipe, history=train, failures=failures, horizon=settled, parameters=stacked(rows))
 
 
 def _unpadded(row: Floats) -> Floats:

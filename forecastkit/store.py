@@ -76,6 +76,7 @@ def save(fitted: Fitted, folder: str | Path, *, notes: Mapping[str, Any] | None 
         "history": about,
         "failures": dict(fitted.failures),
         "trained_on": fitted.trained_on or fitted.history.fingerprint,
+        "horizon": fitted.horizon,
         "notes": dict(notes or {}),
         "versions": versions(),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
@@ -197,7 +198,8 @@ def read(folder: str | Path) -> Saved:
     try:
         history = Panel.from_arrays(arrays["history.npz"], head["history"])
         state = State(arrays["state.npz"], head["values"])
-        common = {"history": history, "failures": head["failures"], "trained_on": head["trained_on"]}
+        common = {name: head[name] for name in ("failures", "trained_on")}
+        common |= {"history": history, "horizon": head.get("horizon")}
         return Saved(head["model"], head["recipe"], state, common)
     except (KeyError, TypeError, DataError) as error:
         raise StoreError(f"{place / _HEAD}: incomplete or damaged ({error})") from error

@@ -260,7 +260,7 @@ class ArimaForecaster(Forecaster):
         failures = _failures(demand, train, rows, horizon)
         if failures:
             logger.info("%s: %d of %d series fall back to seasonal naive", self.name, len(failures), len(train))
-        return ArimaFitted(recipe=self, history=train, failures=failures, parameters=rows)
+        return ArimaFitted(recipe=self, history=train, failures=failures, horizon=horizon, parameters=rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,7 +136,7 @@ measuring_options = options.packed(
 @report.showing_options
 @options.config_option
 def command(data: str, wanted: tuple[str, ...], sample: int | None, **packs: Any) -> None:
-    """Forecast the past of DATA with models: the leaderboard.
+    """Forecast the past of DATA with each model: the leaderboard.
 
     The best MASE comes first. DATA is a CSV or Parquet file, "-" for standard input, or dataset:NAME. Without -m all
     families compete: naive, seasonal naive, ARIMA, SARIMA, automatic ARIMA, Prophet, boosted trees, LSTM and GRU.

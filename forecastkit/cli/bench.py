@@ -52,7 +52,9 @@ def command() -> None:
     help="Of the 99th percentile, in server.",
 )
 @click.option("--price", type=click.FloatRange(0), default=0.05, show_default=True, help="Of an hour of one core.")
-@click.option("-h", "--horizon", type=click.IntRange(1), help="Of frame and panel; what it was fitted for, or 28.")
+@click.option(
+    "-h", "--horizon", type=click.IntRange(1), help="Periods of frame and panel; default what it was fitted for."
+)
 @click.option("--actual", metavar="DATA", help="What came after the model's history, for the error (WAPE) of each.")
 @click.option("--plot", metavar="FILE", help="Draw latency against error, as .svg, .png or .pdf; needs --actual.")
 @click.option("-o", "--output", default="-", metavar="FILE", help="JSON file; stdout when left out.")
@@ -71,12 +73,12 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     from contextlib import suppress
     from dataclasses import replace
 
-    from forecastkit.cli.forecast import fitted_for, read_after
+    from forecastkit.cli.forecast import read_after
     from forecastkit.evaluation import latency as harness
     from forecastkit.evaluation.subjects import Load, subjects
     from forecastkit.execution import load_average, machine
     from forecastkit.models import restore
-    from forecastkit.store import read_notes, versions
+    from forecastkit.store import versions
 
     if flags["plot"] and not flags["actual"]:
         raise click.UsageError("--plot needs --actual, newer data that the forecasts are compared with")
@@ -85,7 +87,7 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
     load_s = time.perf_counter() - begun
     actual = read_after(model, fitted, flags["actual"]) if flags["actual"] else None
     asked = {name: flags[name] for name in ("scenario", "batch", "seconds", "budget_ms", "price")}
-    load = Load(**asked, horizon=flags["horizon"] or fitted_for(fitted, read_notes(model)))
+    load = Load(**asked, horizon=flags["horizon"])
     chosen, refused = subjects(fitted, load, flags["variant"], flags["threads"], actual)
     import_s = harness.import_seconds(fitted.recipe.name)
     chosen = [replace(subject, load_s=subject.load_s + load_s, import_s=import_s) for subject in chosen]

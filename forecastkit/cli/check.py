@@ -16,7 +16,7 @@ from forecastkit.cli.options import Table
 def command(data: str, table: Table, as_json: bool) -> None:
     """Read DATA as every command does and say what is in it.
 
-    Shape, frequency, gaps, lengths, zeros, negatives, and which covariates are text or have missing cells.
+    That is its shape, frequency, gaps, lengths, zeros, negatives, and which covariates are text or have missing cells.
 
     What makes a table unusable (duplicates, mixed frequencies, text in numbers …) is said on stderr, with exit code 3.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forecastkit.cli import console, options
-from forecastkit.cli.forecast import fitted_for, lay_out_future, read_after
+from forecastkit.cli.forecast import lay_out_future, read_after
 from forecastkit.cli.report import MEANING, show_importance
 from forecastkit.errors import DataError, counted
 
@@ -45,10 +45,9 @@ def command(model: str, series: tuple[str, ...], horizon: int | None, as_json: b
     """
     from forecastkit.evaluation.importance import importance
     from forecastkit.models import restore
-    from forecastkit.store import read_notes
 
     fitted = restore(model)
-    usual = (fitted_for(fitted, read_notes(model)) or 0) if flags["actual"] else 0
+    usual = (fitted.horizon or 0) if flags["actual"] else 0
     steps = horizon or usual or max(fitted.history.season, 2)
     future = lay_out_future(model, fitted, steps, flags["future"])
     blind = future is None and "known" in fitted.recipe.uses and len(fitted.history.known) > 0

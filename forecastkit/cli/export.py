@@ -19,8 +19,8 @@ from forecastkit.errors import counted
 def command(model: str, output: str, variant: str, levels: tuple[float, ...], as_json: bool) -> None:
     """Write the fitted MODEL as an edge bundle.
 
-    MODEL is a folder that `fit` wrote, the bundle ONNX, a manifest and a small script, predict.py, which needs numpy
-    and onnxruntime only. Levels are fixed here, and the horizon is the one that the network was fitted for.
+    MODEL is a folder that `fit` wrote. The bundle is an ONNX file, a manifest and a small script, predict.py, which
+    needs numpy and onnxruntime only. Levels are fixed here, and the horizon is the one that the network was fitted for.
 
     \b
     Example: forecastkit export models/gru --output bundle --levels 0.1,0.5,0.9

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     "-o", "--output", required=True, metavar="FOLDER", help="Where the model goes; a model there is replaced."
 )
 @click.option(
-    "-h", "--horizon", type=click.IntRange(1), help="What it should be best at, and forecasts; default two seasons."
+    "-h",
+    "--horizon",
+    type=click.IntRange(1),
+    help="Periods ahead that the model should be best at; default two seasons.",
 )
 @options.table_options
 @options.making_options
@@ -39,8 +42,8 @@ if TYPE_CHECKING:
 def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None, **packs: Any) -> None:
     """Fit MODEL on all of DATA and write it to a folder.
 
-    From there `forecast`, `bench`, `explain` and `export` go on. A training that was interrupted is gone on with by the
-    same command.
+    From there `forecast`, `explain`, `bench`, `export` and `registry register` go on. A training that was interrupted
+    is gone on with by the same command.
 
     \b
     Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
@@ -72,13 +75,14 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
             console.say(f"{recipe.name} is no better with {', '.join(names)} on held-back demand: left out")
     if fitted.choice:
         console.say(f"{model} chose {fitted.choice}")
-    save(fitted, output, notes={"columns": table.names(), "horizon": horizon})
+    save(fitted, output, notes={"columns": table.names()})
     if packs["as_json"]:
         console.print_json(
             {
                 "model": model,
                 "recipe": repr(recipe),
                 "folder": output,
+                "horizon": fitted.horizon,
                 "series": len(panel),
                 "failed": len(fitted.failures),
                 "choice": fitted.choice,
@@ -88,10 +92,8 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
         )
     else:
         console.say(_summary(model, len(panel), len(fitted.failures), seconds))
-        if horizon is None and fitted.trained_horizon is not None:
-            console.say(
-                f"trained for {counted(fitted.trained_horizon, 'period')} ahead, two seasons: --horizon sets it"
-            )
+        if horizon is None:
+            console.say(f"fitted for {counted(fitted.horizon or 0, 'period')} ahead: --horizon sets how many")
         click.echo(output)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from forecastkit.cli import console, options
-from forecastkit.errors import ColumnError, counted
+from forecastkit.errors import ColumnError, ConfigError, counted
 
 if TYPE_CHECKING:
     from forecastkit.data.panel import Floats, Panel
@@ -22,7 +22,7 @@ _NAMES = ("id", "time", "target", "available")
 
 @click.command("forecast", context_settings={"help_option_names": ["--help"]})
 @click.argument("model")
-@click.option("-h", "--horizon", type=click.IntRange(1), help="Periods to forecast; what it was fitted for.")
+@click.option("-h", "--horizon", type=click.IntRange(1), help="Periods to forecast; default what it was fitted for.")
 @click.option("--data", metavar="FILE", help="Newer observations to go on from; nothing is estimated again.")
 @click.option("--future", metavar="FILE", help="Known covariates of the periods to come: id, time and the columns.")
 @click.option("-o", "--output", default="-", metavar="FILE", help="CSV or Parquet file; stdout when left out.")
@@ -36,7 +36,7 @@ _NAMES = ("id", "time", "target", "available")
 def command(model: str, horizon: int | None, **flags: Any) -> None:
     """Forecast with the fitted MODEL, a folder that `fit` wrote.
 
-    The long table is printed as CSV, or goes to a file.
+    The result is the long table: as CSV on stdout, in a CSV or Parquet file (-o), or as JSON (--json).
 
     \b
     Example: forecastkit forecast models/naive --horizon 28 --levels 0.1,0.9
@@ -45,9 +45,11 @@ def command(model: str, horizon: int | None, **flags: Any) -> None:
     from forecastkit.models import restore
     from forecastkit.store import read_notes
 
-    fitted, notes = restore(model), read_notes(model)
-    horizon = horizon or usual_horizon(fitted, notes)
-    named = notes.get("columns", {}) | {k: flags[k] for k in _NAMES if flags[k] is not None}
+    fitted = restore(model)
+    if horizon is None:
+        horizon = own_horizon(fitted, model)
+        console.say(f"{counted(horizon, 'period')} ahead, as the model was fitted for: --horizon asks for others")
+    named = read_notes(model).get("columns", {}) | {k: flags[k] for k in _NAMES if flags[k] is not None}
     flags |= {"id": "unique_id", "time": "ds", "target": "y"} | named
     flags["known_ids"] = fitted.history.ids
     fitted = _updated(fitted, flags)
@@ -62,14 +64,11 @@ def command(model: str, horizon: int | None, **flags: Any) -> None:
         write_table(frame, flags["output"])
 
 
-def fitted_for(fitted: Fitted, notes: Mapping[str, Any]) -> int | None:
-    """The horizon that a saved model was fitted for, where `fit` was told one or it makes a difference to the model."""
-    return notes.get("horizon") or fitted.trained_horizon
-
-
-def usual_horizon(fitted: Fitted, notes: Mapping[str, Any]) -> int:
-    """What a saved model forecasts unless asked: what it was fitted for, or two seasons as `fit` has it."""
-    return fitted_for(fitted, notes) or 2 * max(fitted.history.season, 2)
+def own_horizon(fitted: Fitted, model: str) -> int:
+    """What the saved `model` was fitted for: it is forecast unless asked."""
+    if fitted.horizon is None:
+        raise ConfigError(f"{model} was saved before models kept what they were fitted for: say it with --horizon")
+    return fitted.horizon
 
 
 def _updated(fitted: Fitted, flags: dict[str, Any]) -> Fitted:

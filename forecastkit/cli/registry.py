@@ -16,6 +16,7 @@ from forecastkit.cli import console, options
 from forecastkit.cli.tracking import place_at, tracking_option
 
 if TYPE_CHECKING:
+    from forecastkit.forecaster import Fitted
     from forecastkit.tracking.registry import Registry, Version
 
 _COLUMNS = ("name", "version", "aliases", "made", "model", "decision")
@@ -31,9 +32,9 @@ def registry_at(uri: str | None) -> Registry:
 
 @click.group("registry", context_settings={"help_option_names": ["--help"]})
 def command() -> None:
-    """Look at registered models, add one, go back to an earlier.
+    """Look at registered models, add one, go back to an earlier one.
 
-    Runs that could not be sent are sent from here too.
+    `push` sends results that could not be sent when they were made.
 
     \b
     Example: forecastkit registry list
@@ -65,7 +66,7 @@ def list_(tracking: str | None, as_json: bool) -> None:
 @tracking_option
 @options.json_option
 def show(name: str, tracking: str | None, as_json: bool) -> None:
-    """The versions of a model, and what was decided of each."""
+    """The versions of a model and decisions on them, newest first."""
     versions = registry_at(tracking).versions(name)
     if as_json:
         console.print_json([vars(version) | {"tags": dict(version.tags)} for version in versions])
@@ -83,34 +84,33 @@ def _line(version: Version) -> list[Any]:
 @_command("register")
 @click.argument("folder")
 @name_option
-@click.option("-h", "--horizon", type=click.IntRange(1), help="What it forecasts unless asked; what it was fitted for.")
+@click.option(
+    "-h", "--horizon", type=click.IntRange(1), help="Periods it forecasts unless asked; default what it was fitted for."
+)
 @tracking_option
 def register(folder: str, name: str, horizon: int | None, tracking: str | None) -> None:
     """Make a saved model a version of NAME and its challenger.
 
     FOLDER is what `fit` wrote.
     """
-    from forecastkit.cli.forecast import usual_horizon
+    from forecastkit.cli.forecast import own_horizon
     from forecastkit.models import restore
-    from forecastkit.store import read_notes
 
     fitted = restore(folder)
+    horizon = horizon or own_horizon(fitted, folder)
     registry = registry_at(tracking)
     from forecastkit.tracking.sending import register_folder
 
-    horizon = horizon or usual_horizon(fitted, read_notes(folder))
-    version = register_folder(registry.place, Path(folder), name, horizon, _tags(folder, horizon))
+    version = register_folder(registry.place, Path(folder), name, horizon, _tags(folder, fitted, horizon))
     console.say(f"version {version} of {name!r} is challenger")
     click.echo(version)
 
 
-def _tags(folder: str, horizon: int) -> dict[str, Any]:
-    """What `promote` must know of a saved model."""
+def _tags(folder: str, fitted: Fitted, horizon: int) -> dict[str, Any]:
+    """What `promote` must know of the saved model in `folder`."""
     from forecastkit import recipes
-    from forecastkit.models import restore
     from forecastkit.store import read_notes
 
-    fitted = restore(folder)
     history = fitted.history
     columns = {
         **{"id": "unique_id", "time": "ds", "target": "y", "available": None},

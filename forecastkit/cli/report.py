@@ -85,7 +85,7 @@ showing_options = options.packed(
 def command(folder: str, showing: Showing) -> None:
     """Show the backtest kept in FOLDER (backtest -o FOLDER).
 
-    The leaderboard, scores by group, or a page for others.
+    It shows the leaderboard, scores by group, or makes a page for others.
 
     \b
     Example: forecastkit report runs/demo --by step

@@ -121,10 +121,11 @@ searching_options = options.packed(
 def command(data: str, wanted: tuple[str, ...], sample: int | None, as_json: bool, **packs: Any) -> int:
     """Search the hyperparameters of each model by backtests.
 
-    The gain over the defaults is measured on the last windows (--holdout), which the search never sees; its interval
-    covers 95 %. Without a --budget a network is searched alone and judged with those it is averaged with; exit code 1
-    when no model keeps the budget. Ctrl-C keeps what was done, and the same command with --resume goes on. With --track
-    NAME the best model, fitted on all of DATA, becomes challenger of the registered model NAME.
+    What was best is printed. The gain over the defaults is measured on the last windows (--holdout), which the search
+    never sees; its interval covers 95 %. Without a --budget a network is searched alone and judged with those it is
+    averaged with; exit code 1 when no model keeps the budget. Ctrl-C keeps what was done, and the same command with
+    --resume goes on. With --track NAME the best model, fitted on all of DATA, becomes challenger of the registered
+    model NAME.
 
     \b
     Example: forecastkit tune dataset:demo -m theta --horizon 7 --windows 2 --trials 3 --sample 5
@@ -251,7 +252,8 @@ def _challenger(
     best = min(candidates, key=lambda tuned: tuned.scores["tuned"])
     plan = best.report.head["plan"]
     console.say(f"fitting {recipes.label(best.recipe)} on all of the data")
-    save(best.recipe.fit(panel, horizon=plan["gap"] + plan["horizon"]), folder / "model")
+    fitted = best.recipe.fit(panel, horizon=plan["gap"] + plan["horizon"])
+    save(fitted, folder / "model", notes={"columns": Table(**json.loads(source["forecastkit.columns"])).names()})
     known = {"forecastkit.model": recipes.label(best.recipe), "forecastkit.fingerprint": panel.fingerprint, **source}
     known["forecastkit.plan"] = json.dumps(plan)
     return Challenger(name, "model", plan["horizon"], known)

@@ -23,7 +23,7 @@ from forecastkit.forecaster import Fitted
 
 SCENARIOS = ("single", "multi", "server", "offline")
 COMPILED = ("eager", "bf16", "onnx", "onnx-int8", "cudagraph")
-_USUAL = 28  # periods ahead of a model that was fitted for none
+_USUAL = 28  # periods ahead of a model that does not say what it was fitted for
 
 Call = Callable[[], Any]
 
@@ -98,7 +98,7 @@ def subjects(
 
 def _plain(fitted: Fitted, load: Load, threads: int) -> Iterator[Subject]:
     panel, name = fitted.history, fitted.recipe.name
-    horizon = load.horizon or fitted.trained_horizon or _USUAL
+    horizon = load.horizon or fitted.horizon or _USUAL
     device = fitted.device
 
     def frame(batch: int) -> Call:

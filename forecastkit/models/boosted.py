@@ -110,11 +110,10 @@ class BoostedFitted(Fitted):
             found[name] = learners.restored(arrays, kind, common["recipe"].threads)
         return cls(
             origins=Origins(about["season"], tuple(about["fields"]), tuple(about["flags"])),
-            horizon=state.values["horizon"],
             learners=found,
             quantiles=state.arrays["quantiles"],
             nonnegative=state.values["nonnegative"],
-            **common,
+            **common | {"horizon": state.values["horizon"]},
         )
 
 

@@ -203,6 +203,7 @@ class Ensemble(of.MembersForecaster):
             recipe=self,
             history=train,
             failures=of.uncovered(members, train),
+            horizon=horizon,
             texts=tuple(found),
             members=members,
             weights=among(lessons.weights, [k for k, text in enumerate(self.members) if text in found]),

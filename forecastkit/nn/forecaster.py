@@ -52,11 +52,6 @@ class RecurrentFitted(Fitted):
         return str(next(self.networks[0].parameters()).device)
 
     @property
-    def trained_horizon(self) -> int:
-        """Steps of the head."""
-        return self.networks[0].plan.horizon
-
-    @property
     def reads(self) -> frozenset[str]:
         """All that there are but static ones without which held-back windows were forecast about as well."""
         static = any(network.plan.static.sizes for network in self.networks)
@@ -129,7 +124,7 @@ class RecurrentFitted(Fitted):
                     f"the weights are not of this version's network, fit the model again: {reason}"
                 ) from error
             networks.append(network.to(device))
-        return cls(networks=tuple(networks), **common)
+        return cls(networks=tuple(networks), **common | {"horizon": networks[0].plan.horizon})
 
 
 def _forecast(network: Network, inputs: Inputs, horizon: int, levels: tuple[float, ...]) -> tuple[Floats, Floats]:
@@ -263,6 +258,7 @@ class RecurrentForecaster(Forecaster):
             history=_newest(train, trained[0].plan),
             failures=baseline.unseen(train),
             trained_on=train.fingerprint,
+            horizon=horizon,
             networks=trained,
         )
 

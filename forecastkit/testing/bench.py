@@ -168,7 +168,7 @@ def serve() -> None:
     for line in sys.stdin:
         folder, module, name, answer, levels = json.loads(line)
         try:
-            forecast = _loaded(folder, module, name).predict(HORIZON, levels=levels)
+            forecast = loaded(folder, getattr(import_module(module), name)).predict(HORIZON, levels=levels)
             np.savez(answer, mean=forecast.mean, quantiles=forecast.quantiles)
             replies.write("done\n")
         except (AttributeError, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -176,9 +176,8 @@ def serve() -> None:
         replies.flush()
 
 
-def _loaded(folder: str, module: str, name: str) -> Fitted:
+def loaded(folder: str | Path, cls: type[Forecaster]) -> Fitted:
     """By the model's name where it has one here, by its class for one that is not registered."""
-    cls: type[Forecaster] = getattr(import_module(module), name)
     if cls.name in models.available() and models.load(cls.name) is cls:
         return models.restore(folder)
     saved = store.read(folder)

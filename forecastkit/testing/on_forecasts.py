@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from forecastkit import store
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError, DataError
 from forecastkit.forecaster import Forecaster
 from forecastkit.testing import panels
 from forecastkit.testing.bench import (
     HORIZON,
+    TRAINED,
     fitted,
     from_elsewhere,
     keep,
     keep_same,
     keep_sensible,
     levels_of,
+    loaded,
     means,
     second,
     tolerance,
@@ -158,6 +161,17 @@ def check_beats_the_historic_mean(recipe: Forecaster) -> None:
         share <= 1.1,
         f"{share:.2f} of its mean absolute error",
     )
+
+
+def check_the_horizon_of_the_fit_is_known(recipe: Forecaster) -> None:
+    """A model knows what it was fitted for, updated and read back too."""
+    model = fitted(recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        store.save(model, Path(folder) / "model")
+        kept = loaded(Path(folder) / "model", type(recipe)).horizon
+    found = (model.horizon, model.update(panels.shop(panels.NOW + 10)).horizon, kept)
+    promise = "fitted, updated and read back a model knows the horizon that it was fitted for"
+    keep(recipe, promise, found == (TRAINED,) * 3, str(found))
 
 
 def check_saved_and_loaded_elsewhere(recipe: Forecaster) -> None:

@@ -9,13 +9,14 @@ import shlex
 import stat
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 import pandas as pd
 import pytest
 
+import forecastkit as fk
 from forecastkit.cli import COMMANDS, root
 from forecastkit.errors import StoreError
 from forecastkit.evaluation.conformal import Conformal
@@ -41,7 +42,10 @@ def test_help_speaks_and_ends_with_an_example(command, name: str) -> None:
 
 
 @pytest.mark.parametrize("group", [root, *(c for c in COMMANDS if isinstance(c, click.Group))])
-def test_the_list_of_commands_cuts_no_sentence_off(command, group: click.Group) -> None:
+def test_the_list_of_commands_cuts_no_sentence_off(
+    command, group: click.Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     path = () if group is root else (str(group.name),)
     listed = command(*path, "--help").out.split("Commands:")[1]
     assert "..." not in listed
@@ -114,10 +118,23 @@ def test_fit_and_forecast_go_from_a_table_to_a_table(command, demand: Path) -> N
 
 def test_a_forecast_reaches_as_far_as_the_model_was_fitted_for(command, demand: Path) -> None:
     command("fit", demand, "-m", "seasonal_naive", "-h", "5", "-o", "model")
-    assert json.loads(command("forecast", "model", "--json").out)["horizon"] == 5
-    assert json.loads(command("forecast", "model", "--horizon", "3", "--json").out)["horizon"] == 3
-    command("fit", demand, "-m", "seasonal_naive", "-o", "model")
-    assert json.loads(command("forecast", "model", "--json").out)["horizon"] == 14  # two seasons
+    done = command("forecast", "model", "--json")
+    assert json.loads(done.out)["horizon"] == 5
+    assert "5 periods ahead, as the model was fitted for" in done.err
+    asked = command("forecast", "model", "--horizon", "3", "--json")
+    assert (json.loads(asked.out)["horizon"], "ahead" in asked.err) == (3, False)
+    fitted = command("fit", demand, "-m", "seasonal_naive", "-o", "model", "--json")
+    assert json.loads(fitted.out)["horizon"] == 14  # two seasons
+    assert json.loads(command("forecast", "model", "--json").out)["horizon"] == 14
+
+
+def test_a_model_that_does_not_know_what_it_was_fitted_for_has_to_be_told(command, demand: Path) -> None:
+    recipe = fk.create("seasonal_naive")
+    fk.save(replace(recipe.fit(fk.read(demand)), horizon=None), "older")
+    for words in (("forecast", "older"), ("registry", "register", "older", "--name", "demo")):
+        done = command(*words)
+        assert (done.code, "say it with --horizon" in done.err) == (2, True)
+    assert command("forecast", "older", "--horizon", "3").code == 0
 
 
 def test_forecast_goes_on_from_newer_data(command, demand: Path) -> None:
@@ -495,11 +512,11 @@ def test_bench_draws_latency_against_the_error_in_what_came(command, demand: Pat
     asked = ("bench", "latency", "model", "--horizon", "7", "--seconds", "0.05", "--json")
     done = command(*asked, "--actual", demand, "--plot", "plot.svg")
     assert done.code == 0
-    errors = [row["error"] for row in json.loads(done.out)["rows"]]
-    assert all(0 < error < 0.5 for error in errors)
+    rows = json.loads(done.out)["rows"]
+    assert all(0 < row["error"] < 0.5 for row in rows)
     command("fit", "before.csv", "--id", "item", "-m", "seasonal_naive", "-h", "7", "-o", "model")
     unasked = command("bench", "latency", "model", "--seconds", "0.05", "--json", "--actual", demand)
-    assert [row["error"] for row in json.loads(unasked.out)["rows"]] == errors
+    assert [row["error"] for row in json.loads(unasked.out)["rows"]] == [row["error"] for row in rows]
     assert "seasonal_naive" in (tmp_path / "plot.svg").read_text("utf-8")
     assert command(*asked, "--plot", "plot.svg").code == 2
 
@@ -749,13 +766,13 @@ def test_explain_scores_no_periods_that_the_model_was_fitted_on(command, demand:
     assert command("fit", "early.csv", "-m", "seasonal_naive", "-o", "model").code == 0
     done = command("explain", "model", "--actual", demand)
     assert (done.code, done.out) == (3, "")
-    assert "has 5 of 7 periods after 2024-03-25" in done.err
+    assert "has 5 of 14 periods after 2024-03-25" in done.err
     assert "--horizon 5" in done.err
     assert command("explain", "model", "--actual", demand, "--horizon", "5").code == 0
     none = command("explain", "model", "--actual", "early.csv", "--horizon", "5")
     assert (none.code, "has 0 of 5 periods" in none.err) == (3, True)
     assert command("fit", "early.csv", "-m", "seasonal_naive", "-h", "5", "-o", "model").code == 0
-    assert command("explain", "model", "--actual", demand).code == 0  # what it was fitted for, no season more
+    assert command("explain", "model", "--actual", demand).code == 0  # what it was fitted for, no more
 
 
 def test_explain_says_of_a_model_that_is_silent_what_to_ask_instead(command, demand: Path) -> None:

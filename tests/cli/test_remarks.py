@@ -98,7 +98,8 @@ def test_fit_counts_the_series_that_were_really_fitted(command, demand: Path) ->
     mixed.to_csv("mixed.csv", index=False)
     done = command("fit", "mixed.csv", "-m", "ets", "-o", "model")
     assert f"ets fitted on {mixed['unique_id'].nunique() - 1} series in " in done.err
-    assert done.err.endswith("s; on 1 seasonal naive stands in\n")
+    assert "s; on 1 seasonal naive stands in\n" in done.err
+    assert "fitted for 14 periods ahead: --horizon sets how many" in done.err
 
 
 def test_explain_points_to_what_it_can_tell_of_a_model_that_says_nothing(command, demand: Path) -> None:

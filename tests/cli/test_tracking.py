@@ -18,14 +18,16 @@ pytest.importorskip("mlflow")
 
 from mlflow import MlflowClient
 
-from forecastkit import Panel, backtest
+from forecastkit import Panel, backtest, load
 from forecastkit.cli import tracking
+from forecastkit.cli.options import Table
 from forecastkit.cli.promote import _plan
-from forecastkit.cli.tracking import place_at
+from forecastkit.cli.tracking import origin, place_at
 from forecastkit.cli.tune import _challenger
 from forecastkit.errors import FitError, StoreError
 from forecastkit.evaluation.gate import Backtest, Gate
 from forecastkit.models import create
+from forecastkit.store import read_notes
 from forecastkit.tracking.records import Sent
 from forecastkit.tracking.registry import Version
 from forecastkit.tuning import Search, tune
@@ -307,9 +309,12 @@ def test_what_breaks_the_budget_is_no_challenger(command, home: Path, demand: Pa
 def test_the_best_of_those_that_keep_the_budget_is_challenger(weekly_shop: Panel, tmp_path: Path) -> None:
     found = tune(weekly_shop, "window_average", horizon=7, windows=1, search=Search(trials=1, holdout=1))
     better = replace(found, recipe=create("naive"), scores={"tuned": 0.0}, kept_budget=False)
-    made = _challenger(weekly_shop, {"a": better, "b": found}, tmp_path, "demo", {})
+    table = Table("item", "day", "sold", None, (), (), (), None)
+    made = _challenger(weekly_shop, {"a": better, "b": found}, tmp_path, "demo", origin("sold.csv", table, None, 0))
     assert made is not None
     assert made.tags["forecastkit.model"].startswith("window_average")
+    assert load(tmp_path / "model").horizon == 7
+    assert read_notes(tmp_path / "model") == {"columns": table.names()}
 
 
 @pytest.mark.parametrize(("asked", "step"), [({"horizon": 28}, None), ({"horizon": 28, "step": 4}, 4), ({}, 7)])
@@ -350,6 +355,8 @@ def test_a_second_champion_is_judged_against_the_first_and_rolled_back(
     command("promote", "--name", "demo", "--gate", gate)
     command("fit", demand, "-m", "seasonal_naive", "--horizon", "7", "-o", "model")
     assert command("registry", "register", "model", "--name", "demo").out == "2\n"
+    newest = json.loads(command("registry", "show", "--name", "demo", "--json").out)[0]
+    assert json.loads(newest["tags"]["forecastkit.plan"]) == {"horizon": 7}
     done = command("promote", "--name", "demo", "--gate", gate, "--data", demand, "--json")
     found = json.loads(done.out)
     assert (found["version"], found["champion"]) == (2, 1)

@@ -439,6 +439,16 @@ class Impatient(Tiny):
     fitted_type = ImpatientFitted
 
 
+class AimlessFitted(TinyFitted):
+    def _updated(self, history: Panel) -> Self:
+        return replace(super()._updated(history), horizon=None)
+
+
+@breaks("check_the_horizon_of_the_fit_is_known")
+class Aimless(Tiny):
+    fitted_type = AimlessFitted
+
+
 class StubbornFitted(TinyFitted):
     def update(self, panel: Panel) -> Self:
         super().update(panel)

@@ -158,6 +158,7 @@ def test_processes_fit_the_same_as_one(weekly_shop: Panel, monkeypatch: pytest.M
     many = fit_in_processes(recipe, weekly_shop, 2, progress=lambda done, total, what: told.append(done))
     one = recipe.fit(weekly_shop)
     np.testing.assert_array_equal(many.parameters, one.parameters)
+    assert many.horizon == one.horizon == 14
     np.testing.assert_array_equal(many.predict(7).mean, one.predict(7).mean)
     assert told == [1, 2, 3]
 

@@ -136,9 +136,14 @@ def test_ljung_box_is_that_of_statsmodels(recipe: ARIMA | SARIMA, y: Floats, lag
 
 def test_an_update_filters_on_and_a_refit_estimates_again() -> None:
     fitted = SARIMA(order=(1, 1, 1)).fit(panel(AIR[:-24]))
-    updated, again, cold = fitted.update(panel(AIR)), fitted.refit(panel(AIR)), SARIMA(order=(1, 1, 1)).fit(panel(AIR))
+    updated, again, cold = (
+        fitted.update(panel(AIR)),
+        fitted.refit(panel(AIR), horizon=6),
+        SARIMA(order=(1, 1, 1)).fit(panel(AIR)),
+    )
     np.testing.assert_array_equal(updated.parameters, fitted.parameters)
     assert (again.parameters != fitted.parameters).any()
+    assert again.horizon == 6
     np.testing.assert_allclose(again.predict(6).mean, cold.predict(6).mean, rtol=1e-2)
     expected, _ = exact(Order(1, 1, 1, 0, 1, 1, 12), fitted.parameters[0], AIR, 6)
     np.testing.assert_allclose(updated.predict(6).mean[0], expected, rtol=1e-8)

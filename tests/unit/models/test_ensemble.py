@@ -125,7 +125,7 @@ def test_a_refit_adds_the_lessons_of_the_windows_since(panel):
     early = recipe.fit(panel.cut(panel.lengths - H), horizon=H)
     later = early.refit(panel, horizon=H)
     (newest,) = recipe.weights_on(early.members, panel, H, 1)
-    assert (early.taught, later.taught) == (2, 3)
+    assert (early.taught, later.taught, later.horizon) == (2, 3, H)
     np.testing.assert_allclose(later.weights, (2 * early.weights + newest) / 3)
     np.testing.assert_array_equal(later.members[0].history.ends, panel.ends)
     for back in (H, 3 * H):  # nothing new, and less than was known

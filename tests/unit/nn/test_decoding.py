@@ -52,7 +52,7 @@ def fitted(panel):
 
 def test_the_head_of_a_rolled_network_is_one_patch_and_its_horizon_is_the_asked_one(fitted):
     assert fitted.networks[0].step.shape[0] == 7
-    assert fitted.trained_horizon == 21
+    assert fitted.horizon == 21
 
 
 def windows_and_origins(rows, **roles):

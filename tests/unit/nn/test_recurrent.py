@@ -467,6 +467,7 @@ def test_a_refit_trains_on_from_the_weights_it_has(panel):
     recipe = small(training=replace(QUICK, warm=0.5))
     first = recipe.fit(panel.cut(panel.lengths - 14), horizon=7)
     again = first.refit(panel, horizon=7)
+    assert again.horizon == 7
     before, after, cold = (m.networks[0].out.weight for m in (first, again, recipe.fit(panel, horizon=7)))
     assert (after != before).any()
     assert (after != cold).any()
