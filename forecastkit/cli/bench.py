@@ -98,6 +98,9 @@ def latency(model: str, output: str, as_json: bool, **flags: Any) -> None:
             rows.append(row)
         stopped = False
     busy.append(load_average())
+    if len({subject.horizon for subject in chosen}) > 1:
+        each = ", ".join(f"{subject.variant} {subject.horizon}" for subject in chosen)
+        console.say(f"rows of unlike horizons, whose times and errors are not of one thing: {each}")
     for variant, reason in refused.items():
         console.say(f"{variant} left out: {reason}")
     if as_json or output != "-":

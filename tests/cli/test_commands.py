@@ -521,6 +521,16 @@ def test_bench_draws_latency_against_the_error_in_what_came(command, demand: Pat
     assert command(*asked, "--plot", "plot.svg").code == 2
 
 
+def test_bench_says_where_its_rows_have_unlike_horizons(command, demand: Path) -> None:
+    pytest.importorskip("torch")
+    assert command("fit", demand, "-m", "gru:training.steps=2,hidden=8,seeds=1", "-h", "5", "-o", "model").code == 0
+    asked = ("bench", "latency", "model", "--variant", "panel", "--variant", "eager", "--seconds", "0.05", "--json")
+    assert "unlike horizons, whose times and errors are not of one thing: panel 3, eager 5" in (
+        command(*asked, "--horizon", "3").err
+    )
+    assert "unlike" not in command(*asked).err
+
+
 def test_an_interrupted_bench_shows_what_it_has_and_ends_with_130(
     command, demand: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
