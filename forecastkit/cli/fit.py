@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "-h",
     "--horizon",
     type=click.IntRange(1),
-    help="Periods ahead that the model should be best at; default two seasons of its frequency.",
+    help="Periods ahead that the model should be best at; default two seasons of the data.",
 )
 @options.table_options
 @options.making_options
