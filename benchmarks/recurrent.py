@@ -86,9 +86,14 @@ def decoders() -> None:
 def seeds() -> None:
     """Seeds lie far apart, as the networks of a team take the ones after its own."""
     panels, tries = (HOURLY, GROCERY, WEEKLY), 5
-    found, notes = zip(*(spread(panel, model, tries) for panel in panels for model in ("gru", "boosted")), strict=True)
+    found, each = zip(*(spread(panel, model, tries) for panel in panels for model in ("gru", "boosted")), strict=True)
+    notes = []
+    for ours, trees in zip(found[::2], found[1::2], strict=True):
+        beside = ", ".join(share(ours, trees, metric) for metric in ("mase", "wape", "wql"))
+        notes.append(f"{ours['panel']}: gru beside boosted {beside}")
     title = f"The luck of a seed: mean and standard deviation over {tries}, each the seed of a model with all defaults"
-    record("seeds", title, list(found), [*(shell(panel.file, *panel.flags, "-m …") for panel in panels), *notes])
+    commands = [shell(panel.file, *panel.flags, "-m …") for panel in panels]
+    record("seeds", title, list(found), [*commands, *notes, *each])
 
 
 def spread(panel: Task, model: str, tries: int) -> tuple[dict[str, Any], str]:
