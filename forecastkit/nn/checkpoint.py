@@ -54,9 +54,9 @@ class Checkpoints:
             digest.update(np.ascontiguousarray(array).tobytes())
         return cls(folder, digest.hexdigest())
 
-    def place(self, options: Training, steps: int, stage: str, against: tuple[Any, ...] | None) -> Path:
+    def place(self, options: Training, steps: int, cycle: int, stage: str, against: tuple[Any, ...] | None) -> Path:
         """The file of one stretch; `against` is what may end it early."""
-        about = json.dumps([self.training, asdict(options), steps, stage, against])
+        about = json.dumps([self.training, asdict(options), steps, cycle, stage, against])
         return self.folder / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.npz"
 
 

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from forecastkit.nn.network import Network
 from forecastkit.nn.options import Training
 
+RISE = 0.1  # of a cycle, in which the learning rate rises
 _FORGET = 9  # steps whose weights the moving average forgets quickly
 
 
 class Stretch:
-    """The weights on their way through `steps` of AdamW in one cycle, and their moving average.
+    """The weights on their way through a cycle of `steps` of AdamW, or the first of them, and their moving average.
 
     Averages forecast better than the weights of any one step (Polyak & Juditsky 1992) and make checks comparable.
     AdamW: Loshchilov & Hutter (2019), Decoupled weight decay regularization.
@@ -122,11 +123,11 @@ def _schedule(options: Training, steps: int) -> tuple[Tensor, Tensor]:
     return rates, 1 - torch.tensor(kept)
 
 
-def _one_cycle(share: float, warm: float = 0.1) -> float:
+def _one_cycle(share: float) -> float:
     """The learning rate's share of its peak: a linear rise, then half a cosine (Smith & Topin 2018)."""
-    if share < warm:
-        return max(share / warm, 0.02)
-    return max(0.5 * (1 + math.cos(math.pi * (share - warm) / (1 - warm))), 1e-3)
+    if share < RISE:
+        return max(share / RISE, 0.02)
+    return max(0.5 * (1 + math.cos(math.pi * (share - RISE) / (1 - RISE))), 1e-3)
 
 
 def _groups(network: Network, options: Training) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from forecastkit.nn.inputs import Inputs
 from forecastkit.nn.network import LEVELS, Network, Output
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan
-from forecastkit.nn.stretch import Stretch
+from forecastkit.nn.stretch import RISE, Stretch
 from forecastkit.nn.windows import Windows
 
 logger = logging.getLogger(__name__)
@@ -157,8 +157,8 @@ def train(
     """Train `network` in place; returns when it was best.
 
     First on all but the newest windows, which tell after how many steps to stop; then again from the start for as many
-    steps on everything, so that the newest demand is learned from too. With `steps` of an earlier network of the same
-    kind only that. Against a `rival` the first ends early where it is lost.
+    steps of the same cycle on everything, so that the newest demand is learned from too (decision 151). With `steps`
+    of an earlier network of the same kind only that. Against a `rival` the first ends early where it is lost.
     """
     everything = Origins.split(inputs, network.plan, 0).to(windows.home)
     course = _Course.of(network, windows, inputs, options, seed, rival)
@@ -175,8 +175,13 @@ def train(
             return best
         network.load_state_dict(fresh)
     if best.steps:
-        course.run(everything, best.steps, "everything")
+        course.run(everything, best.steps, "everything", _cycle(best.steps, options.steps))
     return best
+
+
+def _cycle(best: int, steps: int) -> int:
+    """How long the cycle is whose first `best` steps are taken: as it was, unless the rate was rising yet."""
+    return steps if best >= RISE * steps else best
 
 
 def train_on(network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> None:
@@ -215,13 +220,13 @@ class _Course:
         checkpoints = Checkpoints.of(network, inputs, seed)
         return cls(network, windows, options, generator, checkpoints, cuda_capture if captured else None, rival)
 
-    def run(self, origins: Origins, steps: int, stage: str) -> Best:
+    def run(self, origins: Origins, steps: int, stage: str, cycle: int | None = None) -> Best:
         """`_run` with as many windows a step as the device has memory for."""
         begun = {name: value.clone() for name, value in self.network.state_dict().items()}
         course = self
         while True:
             try:
-                return course._run(origins, steps, stage)
+                return course._run(origins, steps, stage, cycle or steps)
             except torch.OutOfMemoryError as error:
                 batch = course.options.batch // 2
                 if not batch:
@@ -232,10 +237,10 @@ class _Course:
                 self.network.load_state_dict(begun)
                 course = replace(course, options=replace(course.options, batch=batch))
 
-    def _run(self, origins: Origins, steps: int, stage: str) -> Best:
-        """One cycle of `steps`; where there are windows to check, the best weights are kept."""
-        stretch = Stretch(self.network, self.options, steps, self.generator)
-        place = self.checkpoints.place(self.options, steps, stage, self.rival) if self.checkpoints else None
+    def _run(self, origins: Origins, steps: int, stage: str, cycle: int) -> Best:
+        """The first `steps` of a cycle; where there are windows to check, the best weights are kept."""
+        stretch = Stretch(self.network, self.options, cycle, self.generator)
+        place = self.checkpoints.place(self.options, steps, cycle, stage, self.rival) if self.checkpoints else None
         if place:
             checkpoint.read(stretch, place)
         every = max(steps // self.options.checks, 1)

@@ -18,6 +18,7 @@ from forecastkit.models.gru import GRU
 from forecastkit.nn import devices, forecaster, kinds, training, windows
 from forecastkit.nn.capture import WARM_UP
 from forecastkit.nn.options import Training
+from forecastkit.nn.stretch import Stretch
 from forecastkit.nn.training import Best, Rival
 
 H = 7
@@ -73,6 +74,26 @@ def test_captured_steps_are_the_steps_that_would_have_been_made(panel, monkeypat
     assert_same(plain, fit(panel))
     assert capture.captured >= 1
     assert capture.replayed >= QUICK.steps - WARM_UP
+
+
+@pytest.mark.parametrize(("best", "cycle"), [(3, 3), (6, 60), (24, 60)])
+def test_a_refit_takes_the_steps_that_were_best_of_the_same_cycle(panel, monkeypatch, best, cycle):
+    """Unless the learning rate was still rising then, which is six steps here."""
+    made = []
+
+    class Watched(Stretch):
+        def finish(self):
+            made.append(self)
+            super().finish()
+
+    monkeypatch.setattr(training, "Stretch", Watched)
+    monkeypatch.setattr(training._Course, "_score", lambda self, stretch, origins: abs(stretch.taken - best))
+    fit(panel, training=replace(QUICK, checks=20))
+    held, refit = made
+    assert refit.taken == best < held.taken
+    assert len(refit.rates) == cycle
+    if cycle == QUICK.steps:
+        assert torch.equal(refit.rates, held.rates)
 
 
 def test_a_device_that_cannot_capture_trains_step_by_step(panel, monkeypatch, caplog):
