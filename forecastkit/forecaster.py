@@ -168,7 +168,7 @@ class Forecaster(ABC):
         if horizon is not None and horizon < 1:
             raise ConfigError(f"horizon must be at least 1, not {horizon}")
         self._check(train)
-        return horizon or 2 * max(train.season, 2)
+        return horizon or default_horizon(train)
 
     def _check(self, train: Panel) -> None:
         """Refuse a panel that this recipe can't be fitted on."""
@@ -206,6 +206,11 @@ class Forecaster(ABC):
         space holds the defaults: so a search can begin with them.
         """
         return cls()
+
+
+def default_horizon(train: Panel) -> int:
+    """Periods ahead that a model is to be best at where nobody says: two seasons of the data."""
+    return 2 * max(train.season, 2)
 
 
 def as_panel(value: Any) -> Panel:

@@ -49,6 +49,7 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
     Example: forecastkit fit dataset:demo -m seasonal_naive -o models/naive
     """
     from forecastkit.errors import ConfigError, FitError, counted
+    from forecastkit.forecaster import default_horizon
     from forecastkit.store import check_saveable, save
 
     if len(wanted) > 1:
@@ -62,6 +63,8 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
     for role in ("known", "past", "static"):
         if role not in recipe.uses and (names := getattr(table, role)):
             console.say(f"{recipe.name} does not use {role} columns: {', '.join(names)} ignored")
+    if horizon is None:
+        console.say(f"fitting for {counted(default_horizon(panel), 'period')} ahead: --horizon sets how many")
     start = time.perf_counter()
     with _resumable(Path(output)):
         fitted = _fit(recipe, panel, horizon, packs["jobs"])
@@ -92,8 +95,6 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
         )
     else:
         console.say(_summary(model, len(panel), len(fitted.failures), seconds))
-        if horizon is None:
-            console.say(f"fitted for {counted(fitted.horizon or 0, 'period')} ahead: --horizon sets how many")
         click.echo(output)
 
 

@@ -181,7 +181,7 @@ def train(
 
 def _cycle(best: int, steps: int) -> int:
     """How long the cycle is whose first `best` steps are taken: as it was, unless the rate was rising yet."""
-    return steps if best >= RISE * steps else best
+    return steps if best / steps >= RISE else best
 
 
 def train_on(network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> None:
