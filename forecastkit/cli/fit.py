@@ -64,7 +64,8 @@ def command(data: str, wanted: tuple[str, ...], output: str, horizon: int | None
         if role not in recipe.uses and (names := getattr(table, role)):
             console.say(f"{recipe.name} does not use {role} columns: {', '.join(names)} ignored")
     if horizon is None:
-        console.say(f"fitting for {counted(default_horizon(panel), 'period')} ahead: --horizon sets how many")
+        horizon = default_horizon(panel)
+        console.say(f"fitting for {counted(horizon, 'period')} ahead: --horizon sets how many")
     start = time.perf_counter()
     with _resumable(Path(output)):
         fitted = _fit(recipe, panel, horizon, packs["jobs"])

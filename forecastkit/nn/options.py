@@ -23,8 +23,8 @@ class Training:
         on whole.
     checks: how often the validation windows are scored during training; the best weights are kept.
     patience: checks without a better score after which training stops.
-    refit: train again on everything for the steps that were best; else keep the weights that never saw the newest
-        windows, in half the time.
+    refit: train again on everything for the steps that were best, of the same cycle; else keep the weights that never
+        saw the newest windows, in half the time.
     warm: share of `steps` that a refit takes which begins from the weights of an earlier window; 0 begins afresh.
     dropout: share of what is known of each step that is hidden from the rest of the head in a training step.
     averaging: share of the past in the moving average of the weights that is kept; 0 keeps the last weights.

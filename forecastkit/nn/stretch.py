@@ -22,18 +22,18 @@ _FORGET = 9  # steps whose weights the moving average forgets quickly
 
 
 class Stretch:
-    """The weights on their way through a cycle of `steps` of AdamW, or the first of them, and their moving average.
+    """The weights on their way through the steps of a cycle of AdamW, or the first of them, and their moving average.
 
     Averages forecast better than the weights of any one step (Polyak & Juditsky 1992) and make checks comparable.
     AdamW: Loshchilov & Hutter (2019), Decoupled weight decay regularization.
     """
 
-    def __init__(self, network: Network, options: Training, steps: int, generator: torch.Generator) -> None:
+    def __init__(self, network: Network, options: Training, cycle: int, generator: torch.Generator) -> None:
         self.network = network
         self.own: list[Tensor] = list(network.parameters())
         self.mean = [p.detach().clone() for p in self.own]
         self.options, self.generator, device = options, generator, self.own[0].device
-        self.rates, self.fresh = (values.to(device) for values in _schedule(options, steps))  # [steps]
+        self.rates, self.fresh = (values.to(device) for values in _schedule(options, cycle))  # [cycle]
         self.clock = torch.zeros(1, dtype=torch.long, device=device)
         self.rate = torch.zeros((), device=device)
         fused = device.type in ("cpu", "cuda")
@@ -116,10 +116,10 @@ class Stretch:
             self.optimiser.state[weight] = own
 
 
-def _schedule(options: Training, steps: int) -> tuple[Tensor, Tensor]:
-    """The learning rate of each step, and the share of its weights in their average."""
-    rates = torch.tensor([options.lr * _one_cycle(step / steps) for step in range(steps)])
-    kept = [min(options.averaging, step / (step + _FORGET)) for step in range(1, steps + 1)]
+def _schedule(options: Training, cycle: int) -> tuple[Tensor, Tensor]:
+    """The learning rate of each step of a cycle, and the share of its weights in their average."""
+    rates = torch.tensor([options.lr * _one_cycle(step / cycle) for step in range(cycle)])
+    kept = [min(options.averaging, step / (step + _FORGET)) for step in range(1, cycle + 1)]
     return rates, 1 - torch.tensor(kept)
 
 

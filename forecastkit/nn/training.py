@@ -180,8 +180,8 @@ def train(
 
 
 def _cycle(best: int, steps: int) -> int:
-    """How long the cycle is whose first `best` steps are taken: as it was, unless the rate was rising yet."""
-    return steps if best / steps >= RISE else best
+    """How long the cycle is whose first `best` steps are taken: as it was, unless they are fewer than its rise."""
+    return max(steps, best) if best / steps >= RISE else best
 
 
 def train_on(network: Network, windows: Windows, inputs: Inputs, options: Training, seed: int) -> None:

@@ -60,6 +60,22 @@ def test_fit_looks_at_its_folder_before_the_work(command, demand: Path, monkeypa
     assert (done.code, done.err.count("mine exists and is no saved model")) == (6, 1)
 
 
+def test_fit_says_for_how_far_before_it_takes_its_time(command, demand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = []
+
+    def interrupted(*_: object, horizon: int, **__: object) -> None:
+        wanted.append(horizon)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("forecastkit.local.fit_spread", interrupted)
+    remark = "fitting for 14 periods ahead: --horizon sets how many\n"
+    for flags in ((), ("--json",)):
+        done = command("fit", demand, "-m", "naive", "-o", "model", *flags)
+        assert (done.code, done.out, done.err.count(remark)) == (130, "", 1)
+    assert remark not in command("fit", demand, "-m", "naive", "-o", "model", "-h", "3").err
+    assert wanted == [14, 14, 3]
+
+
 def test_export_looks_at_its_folder_before_it_compiles(command, demand: Path) -> None:
     assert command("fit", demand, "-m", "naive", "-o", "model").code == 0
     Path("mine").mkdir()
@@ -100,7 +116,6 @@ def test_fit_counts_the_series_that_were_really_fitted(command, demand: Path) ->
     done = command("fit", "mixed.csv", "-m", "ets", "-o", "model")
     assert f"ets fitted on {mixed['unique_id'].nunique() - 1} series in " in done.err
     assert "s; on 1 seasonal naive stands in\n" in done.err
-    assert done.err.startswith("fitting for 14 periods ahead: --horizon sets how many\n")  # before it takes its time
 
 
 def test_explain_points_to_what_it_can_tell_of_a_model_that_says_nothing(command, demand: Path) -> None:
