@@ -73,10 +73,11 @@ def test_only_the_step_whose_covariate_changes_is_forecast_differently():
     np.testing.assert_allclose(apart, 0, atol=1e-5)
 
 
-def test_the_cells_are_not_told_which_day_it_is():
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_cells_are_not_told_which_day_it_is(reads):
     rows = promotions().assign(holiday=lambda rows: 1.0 * (rows["ds"].dt.day == 3))
     panel = Panel.from_frame(rows, known=("promo", "holiday"))
-    plan = resolve(panel, H, None, 28, None)
+    plan = replace(resolve(panel, H, None, 28, None), reads=reads)
     network = build(plan, Shape("gru", 16, 1), panel, seed=0)
     windows = Windows.of(lay_out(panel, plan, H), plan, torch.device("cpu"))
     batch = windows.batch(torch.arange(6), torch.full((6,), windows.end), H)
@@ -86,7 +87,7 @@ def test_the_cells_are_not_told_which_day_it_is():
         known[:, :-H, column] += 1.0
         return (network.read(batch._replace(known=known)).state - network.read(batch).state).abs().max()
 
-    assert apart(0) > 1e-3
+    assert apart(0) > 1e-3 if reads else apart(0) == 0
     assert apart(1) == 0
 
 
@@ -211,6 +212,15 @@ def test_the_past_is_dated_by_what_all_share_where_that_is_clearly_better(monkey
     assert {n.plan.dated for n in small(seeds=3, training=QUICK).fit(train, horizon=H).networks} == {takes}
     monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1))
     assert not small(training=QUICK).fit(train, horizon=H).networks[0].plan.dated
+
+
+@pytest.mark.parametrize(("told", "reads"), [(0.491, False), (0.489, True)])
+def test_the_cells_read_demand_alone_unless_they_are_clearly_better_told_more(monkeypatch, told, reads):
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1, told if network.plan.reads else 0.5))
+    train, _, _ = split(promotions(), known=("promo",))
+    assert {n.plan.reads for n in small(seeds=3, training=QUICK).fit(train, horizon=H).networks} == {reads}
+    monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1))
+    assert small(training=QUICK).fit(train, horizon=H).networks[0].plan.reads
 
 
 def test_networks_of_both_kinds_survive_the_disk_and_compiling(monkeypatch, tmp_path):
