@@ -14,26 +14,26 @@ from forecastkit.nn.network import Network
 from forecastkit.nn.plan import Block, Plan
 from forecastkit.nn.training import Best, Rival
 
-_MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply; what reads
-# less (cells of demand alone, a past not dated by what all share, no static covariates) to what reads more, which
-# invites to learn by heart
+_MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply; a past that
+# is not dated by what all series share to one that is, and networks without static covariates to those with them:
+# both invite to learn by heart; cells that are told covariates to those that read demand alone, as it was before
 _MAY_ADD = 0.04  # to the loss, a network that reads no state, to be one of those that are averaged
 _TEAM = 3  # networks, of which it may be one
 
 
 class Kind(NamedTuple):
-    """What is found out about a network: its scale, whether it reads the state, and what else it reads (`Plan`)."""
+    """What is found out about a network: its scale, whether it has a state, and what it reads (`Plan`)."""
 
     log: bool
     memory: bool
-    reads: bool
+    cells_told: bool
     dated: bool
     static: bool
 
     def planned(self, plan: Plan) -> Plan:
         """The plan of such a network."""
         static = plan.static if self.static else Block()
-        return replace(plan, log=self.log, reads=self.reads, dated=self.dated, static=static)
+        return replace(plan, log=self.log, cells_told=self.cells_told, dated=self.dated, static=static)
 
 
 class Tried(NamedTuple):
@@ -68,21 +68,19 @@ class Trials:
 
     def first(self, train: Panel, plan: Plan, scaling: str, memory: bool) -> Kind:
         """What the first network is."""
-        kind = Kind(scaling == "log", memory, reads=False, dated=plan.dated, static=False)
+        kind = Kind(scaling == "log", memory, cells_told=True, dated=plan.dated, static=False)
         if scaling == "auto" and _may_multiply(train):
             log = kind._replace(log=True)
             kind = kind if self.taken(kind, log, _MAY_LOSE, better=True) else log
         if memory and plan.told:
-            kind = self._with(kind, reads=True)
+            alone = kind._replace(cells_told=False)
+            kind = alone if self.taken(alone, kind, _MAY_LOSE, better=True) else kind
         if len(plan.told) < plan.known.width:
-            dated = kind._replace(reads=True, dated=True)
-            kind = dated if self.taken(dated, kind, _MAY_LOSE, better=True) else kind
-        return self._with(kind, static=True) if plan.static.sizes else kind
-
-    def _with(self, kind: Kind, **more: bool) -> Kind:
-        """`kind` with `more` where that is clearly better, or nothing could be held back."""
-        other = kind._replace(**more)
-        return other if self.taken(other, kind, _MAY_LOSE, better=True) or not self.found[kind].held else kind
+            kind = kind._replace(dated=self.taken(kind._replace(dated=True), kind, _MAY_LOSE, better=True))
+        if plan.static.sizes:
+            static = self.taken(kind._replace(static=True), kind, _MAY_LOSE, better=True)
+            kind = kind._replace(static=static or not self.found[kind].held)
+        return kind
 
     def team(self, first: Kind, train: Panel, plan: Plan, scaling: str, seeds: int) -> list[Kind]:
         """What each of the networks is whose forecasts are averaged."""

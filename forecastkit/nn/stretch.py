@@ -19,12 +19,6 @@ from forecastkit.nn.options import Training
 
 RISE = 0.1  # of a cycle, in which the learning rate rises
 _FORGET = 9  # steps whose weights the moving average forgets quickly
-_ALIKE = 0.005  # of the loss, by which two checks differ by chance
-
-
-def raised(loss: float, share: float) -> float:
-    """A loss that is worse by a share; one below zero is a likelihood's."""
-    return loss + share * abs(loss)
 
 
 class Stretch:
@@ -74,9 +68,9 @@ class Stretch:
         return len(self.scores) - 1 - best
 
     def note(self, score: float) -> None:
-        """Of the average, whose weights are kept where it is as good as the best."""
+        """Of the average, whose weights are kept where it is the best."""
         score = math.inf if math.isnan(score) else score
-        if math.isfinite(score) and score <= raised(self.score, _ALIKE):
+        if score < self.score:
             self.best, self.best_step = [p.clone() for p in self.mean], self.taken
         self.scores.append(score)
 

@@ -23,7 +23,7 @@ from forecastkit.nn.inputs import Inputs
 from forecastkit.nn.network import LEVELS, Network, Output
 from forecastkit.nn.options import Training
 from forecastkit.nn.plan import Plan
-from forecastkit.nn.stretch import RISE, Stretch, raised
+from forecastkit.nn.stretch import RISE, Stretch
 from forecastkit.nn.windows import Windows
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,11 @@ class Rival(NamedTuple):
         behind = best >= (pace if self.better else raised(pace, self.share))
         fair = len(scores) >= _FAIR * checks and pace <= raised(self.best.loss, self.share)
         return waited >= _BRIEF or (behind and fair)
+
+
+def raised(loss: float, share: float) -> float:
+    """A loss that is worse by a share; one below zero is a likelihood's."""
+    return loss + share * abs(loss)
 
 
 def train(

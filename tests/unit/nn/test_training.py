@@ -98,22 +98,6 @@ def test_training_again_takes_the_steps_that_were_best_of_the_same_cycle(panel, 
             assert torch.equal(stretch.rates, held.rates)
 
 
-@pytest.mark.parametrize(
-    "scores",
-    [
-        (1.0, 0.9, 0.904, 0.905, 0.95, 0.95),
-        (-1.0, -2.0, -1.991, -1.989, -1.0, -1.0),  # a likelihood's
-        (math.nan, 0.9, 0.9, math.nan, math.nan, 0.95),
-    ],
-)
-def test_of_checks_that_are_alike_the_latest_is_best(panel, monkeypatch, scores):
-    taken = []
-    monkeypatch.setattr(training._Course, "_score", lambda self, stretch, origins: scores[stretch.taken // 10 - 1])
-    monkeypatch.setattr(Stretch, "finish", lambda self: taken.append((self.taken, self.best_step, self.score)))
-    fit(panel)
-    assert taken == [(60, 30, min(s for s in scores if s == s)), (30, 0, math.inf)]
-
-
 def test_a_device_that_cannot_capture_trains_step_by_step(panel, monkeypatch, caplog):
     def refusing(work, *_):
         for _ in range(WARM_UP):
