@@ -16,24 +16,22 @@ from forecastkit.nn.training import Best, Rival
 
 _MAY_LOSE = 0.02  # of the loss, the logarithm to the linear scale: effects of covariates mostly multiply; a past that
 # is not dated by what all series share to one that is, and networks without static covariates to those with them:
-# both invite to learn by heart; cells that are told covariates to those that read demand alone, as it was before
+# both invite to learn by heart
 _MAY_ADD = 0.04  # to the loss, a network that reads no state, to be one of those that are averaged
 _TEAM = 3  # networks, of which it may be one
 
 
 class Kind(NamedTuple):
-    """What is found out about a network: its scale, whether it has a state, and what it reads (`Plan`)."""
+    """What is found out about a network: its scale, and whether it reads the state, what dates its past, and traits."""
 
     log: bool
     memory: bool
-    cells_told: bool
     dated: bool
     static: bool
 
     def planned(self, plan: Plan) -> Plan:
         """The plan of such a network."""
-        static = plan.static if self.static else Block()
-        return replace(plan, log=self.log, cells_told=self.cells_told, dated=self.dated, static=static)
+        return replace(plan, log=self.log, dated=self.dated, static=plan.static if self.static else Block())
 
 
 class Tried(NamedTuple):
@@ -68,13 +66,10 @@ class Trials:
 
     def first(self, train: Panel, plan: Plan, scaling: str, memory: bool) -> Kind:
         """What the first network is."""
-        kind = Kind(scaling == "log", memory, cells_told=True, dated=plan.dated, static=False)
+        kind = Kind(scaling == "log", memory, plan.dated, static=False)
         if scaling == "auto" and _may_multiply(train):
             log = kind._replace(log=True)
             kind = kind if self.taken(kind, log, _MAY_LOSE, better=True) else log
-        if memory and plan.told:
-            alone = kind._replace(cells_told=False)
-            kind = alone if self.taken(alone, kind, _MAY_LOSE, better=True) else kind
         if len(plan.told) < plan.known.width:
             kind = kind._replace(dated=self.taken(kind._replace(dated=True), kind, _MAY_LOSE, better=True))
         if plan.static.sizes:

@@ -135,7 +135,7 @@ class Network(nn.Module, Head):
         self.expand_known, self.expand_past, self.embed = Expand(plan.known), Expand(plan.past), Embed(plan.static)
         self.steps = -(-plan.lookback // plan.patch)
         told = plan.told
-        features = 2 + plan.cells_told * len(told) + plan.past.width
+        features = 2 + len(told) + plan.past.width
         self.recurrent = Cells[shape.cell](plan.patch * features, hidden, shape.layers, batch_first=True)
         self.from_state = nn.Linear(hidden + self.embed.width + 2 + len(LEVELS), hidden)
         self.step = nn.Parameter(torch.zeros(plan.block, hidden))
@@ -283,8 +283,7 @@ class Network(nn.Module, Head):
         """What the cells remember of the window when they have read it patch by patch; [B, D]."""
         span, patch = self.plan.lookback, self.plan.patch
         usual = masked_mean_columns(batch.past, batch.seen)
-        told = chosen(known[:, :span], self.told) if self.plan.cells_told else known[:, :span, :0]
-        columns = z.clamp(-10.0, 10.0)[..., None], batch.seen.float()[..., None], told
+        columns = z.clamp(-10.0, 10.0)[..., None], batch.seen.float()[..., None], chosen(known[:, :span], self.told)
         features = joined(*columns, self.expand_past(batch.past, usual))  # [B, L, F]
         if before := self.steps * patch - span:
             features = functional.pad(features, (0, 0, before, 0))

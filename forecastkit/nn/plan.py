@@ -125,10 +125,9 @@ class Plan:
     horizon: periods that it is trained for, H · season: periods, m · lookback: periods of history that are read as a
     whole, L · patch: periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season
     that each step looks back by · yearly: the history is long enough for the time of the year to mean something ·
-    dated: the past is told apart by covariates that all series share as well · cells_told: the cells read what tells
-    it apart beside demand · static: nothing where networks are as good without · log: windows are scaled by their
-    level and squeezed like a logarithm, else by their spread · head: quantiles, or the distribution that demand is
-    thought to have · decoder: direct, or rolled from patch to patch.
+    dated: the past is told apart by covariates that all series share as well · static: nothing where networks are as
+    good without · log: windows are scaled by their level and squeezed like a logarithm, else by their spread · head:
+    quantiles, or the distribution that demand is thought to have · decoder: direct, or rolled from patch to patch.
     """
 
     horizon: int
@@ -138,7 +137,6 @@ class Plan:
     lags: tuple[int, ...]
     yearly: bool
     dated: bool = True
-    cells_told: bool = True
     log: bool = False
     known: Block = field(default_factory=Block)
     past: Block = field(default_factory=Block)

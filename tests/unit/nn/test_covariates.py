@@ -73,11 +73,10 @@ def test_only_the_step_whose_covariate_changes_is_forecast_differently():
     np.testing.assert_allclose(apart, 0, atol=1e-5)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_the_cells_are_not_told_which_day_it_is(told):
+def test_the_cells_are_not_told_which_day_it_is():
     rows = promotions().assign(holiday=lambda rows: 1.0 * (rows["ds"].dt.day == 3))
     panel = Panel.from_frame(rows, known=("promo", "holiday"))
-    plan = replace(resolve(panel, H, None, 28, None), cells_told=told)
+    plan = resolve(panel, H, None, 28, None)
     network = build(plan, Shape("gru", 16, 1), panel, seed=0)
     windows = Windows.of(lay_out(panel, plan, H), plan, torch.device("cpu"))
     batch = windows.batch(torch.arange(6), torch.full((6,), windows.end), H)
@@ -87,7 +86,7 @@ def test_the_cells_are_not_told_which_day_it_is(told):
         known[:, :-H, column] += 1.0
         return (network.read(batch._replace(known=known)).state - network.read(batch).state).abs().max()
 
-    assert apart(0) > 1e-3 if told else apart(0) == 0
+    assert apart(0) > 1e-3
     assert apart(1) == 0
 
 
@@ -214,34 +213,11 @@ def test_the_past_is_dated_by_what_all_share_where_that_is_clearly_better(monkey
     assert not small(training=QUICK).fit(train, horizon=H).networks[0].plan.dated
 
 
-@pytest.mark.parametrize(("alone", "told"), [(0.491, True), (0.489, False)])
-def test_the_cells_read_demand_alone_where_that_is_clearly_better(monkeypatch, alone, told):
-    tried = []
-
-    def scored(network, *_, **__):
-        tried.append((network.plan.cells_told, network.shape.memory))
-        return Best(1, 0.5 if network.plan.cells_told else alone)
-
-    monkeypatch.setattr(forecaster, "_train", scored)
-    train, _, _ = split(promotions(), known=("promo",))
-    assert {n.plan.cells_told for n in small(seeds=3, training=QUICK).fit(train, horizon=H).networks} == {told}
-    tried.clear()
-    assert small(training=QUICK, memory=False).fit(train, horizon=H).networks[0].plan.cells_told
-    holidays = promotions().assign(holiday=lambda rows: 1.0 * (rows["ds"].dt.day == 3))
-    assert small(training=QUICK).fit(split(holidays, known=("holiday",))[0], horizon=H).networks[0].plan.cells_told
-    assert {cells for cells, _ in tried} == {True}  # no cells, or nothing that they are told
-    monkeypatch.setattr(forecaster, "_train", lambda network, *_, **__: Best(1))
-    assert small(training=QUICK).fit(train, horizon=H).networks[0].plan.cells_told
-
-
-@pytest.mark.parametrize("told", [True, False])
-def test_networks_of_both_kinds_survive_the_disk_and_compiling(monkeypatch, tmp_path, told):
+def test_networks_of_both_kinds_survive_the_disk_and_compiling(monkeypatch, tmp_path):
     monkeypatch.setattr(kinds, "_MAY_ADD", 1e9)
-    monkeypatch.setattr(kinds, "_MAY_LOSE", 1e9 if told else -1e9)
     train, future, _ = split(promotions(), known=("promo",))
     fitted = small(seeds=3, training=QUICK).fit(train, horizon=H)
     assert [network.shape.memory for network in fitted.networks] == [True, True, False]
-    assert {network.plan.cells_told for network in fitted.networks} == {told}
     fitted.save(tmp_path / "m")
     forecast = fitted.predict(H, future=future, levels=(0.1, 0.9))
     loaded = restore(tmp_path / "m")
