@@ -62,7 +62,7 @@ def check_complete(
     raise DataError(
         f"{strangers}{model} needs the known columns {', '.join(names)} from {first} to {last}: "
         f"{remedy}; one is missing in {int(missing.sum()):,} of "
-        f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}{_early(history, missing)}",
+        f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}{_early(history, missing)}{_enough(missing)}",
         series=every[0],
         every=every,
     )
@@ -76,6 +76,12 @@ def _early(history: Panel, missing: Any) -> str:
     who = history.ids[int(np.argmax(early))]
     ends = counted(int(early.sum()), f"series, {who!r}, ends", f"series, such as {who!r}, end")
     return f"; {ends} before the others: a forecast begins where its series ends, so fill it up or leave it out"
+
+
+def _enough(missing: Any) -> str:
+    """What to say at the end where a plan has all of the first periods, [N, H]."""
+    steps = int(np.argmax(missing.any(axis=0)))
+    return f"; for a horizon of {steps} the plan is enough" if steps else ""
 
 
 def _strangers(history: Panel, future: Any, columns: Columns) -> str:

@@ -102,7 +102,8 @@ def test_ids_that_the_model_does_not_know_are_said_before_the_holes() -> None:
     with pytest.raises(DataError, match=words):
         check_complete("naive", panel, lay_out(panel, 2, future), future)
     future = pd.DataFrame({"unique_id": ["milk"], "ds": days[:1], "price": [1.0]})
-    words = "^naive needs .*: the plan lacks them; one is missing in 1 of 2 rows, .* 'milk' at 2024-05-11$"
+    words = "^naive needs .*: the plan lacks them; one is missing in 1 of 2 rows, .* 'milk' at 2024-05-11"
+    words += "; for a horizon of 1 the plan is enough$"
     with pytest.raises(DataError, match=words) as caught:
         check_complete("naive", panel, lay_out(panel, 2, future), future)
     assert caught.value.series == "milk"
