@@ -61,8 +61,8 @@ def check_complete(
     remedy = "give them by future, on the command line --future" if future is None else "the plan lacks them"
     raise DataError(
         f"{strangers}{model} needs the known columns {', '.join(names)} from {first} to {last}: "
-        f"{remedy}; one is missing in {int(missing.sum()):,} of "
-        f"{counted(missing.size, 'row')}, the first is {every[0]!r} at {at}{_early(history, missing)}{_enough(missing)}",
+        f"{remedy}; one is missing in {int(missing.sum()):,} of {counted(missing.size, 'row')}, "
+        f"the first is {every[0]!r} at {at}{_early(history, missing)}{_enough(missing)}",
         series=every[0],
         every=every,
     )
