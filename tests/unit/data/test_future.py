@@ -99,8 +99,9 @@ def test_ids_that_the_model_does_not_know_are_said_before_the_holes() -> None:
     days = pd.date_range("2024-05-10", periods=2)
     future = pd.DataFrame({"unique_id": "Milk ", "ds": days, "price": 1.0})
     words = r"^the plan has ids that .*, 1 in all, .* is 'Milk ', did you mean 'milk'\? naive needs the known"
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=words) as caught:
         check_complete("naive", panel, lay_out(panel, 2, future), future)
+    assert "enough" not in str(caught.value)
     future = pd.DataFrame({"unique_id": ["milk"], "ds": days[:1], "price": [1.0]})
     words = "^naive needs .*: the plan lacks them; one is missing in 1 of 2 rows, .* 'milk' at 2024-05-11"
     words += "; for a horizon of 1 the plan is enough$"
