@@ -34,6 +34,7 @@ _WORTH_CAPTURING = 50  # steps; fewer are made one by one
 _WARM_RATE = 0.3  # of the learning rate, where weights are good already
 _FAIR = 0.25  # of the checks, before which nobody is behind
 _BRIEF = 3  # checks without a better score that end a trial against another network
+_UNLIKELY = 700.0  # minus the logarithm of the least likelihood that is told from another
 _HUBER = 4.0  # spreads beyond which the mean's squared error becomes linear
 _MEDIAN, _MEAN = 6.0, 0.1  # weights of the median's loss, where another quantile's has 1, and of the mean's beside all
 
@@ -127,7 +128,7 @@ class Rival(NamedTuple):
     def takes(self, loss: float) -> bool:
         """Whether such a loss is good enough."""
         own = self.best.loss
-        return own > raised(loss, self.share) if self.better else loss <= raised(own, self.share)
+        return own > loss * (1 + self.share) if self.better else loss <= own * (1 + self.share)
 
     def ahead(self, scores: list[float], waited: int, checks: int) -> bool:
         """Whether the other one is given up after these of its checks, the newest `waited` of them no better."""
@@ -135,14 +136,9 @@ class Rival(NamedTuple):
         if self.takes(best):
             return False
         pace = min(self.best.scores[: len(scores)], default=math.inf)
-        behind = best >= (pace if self.better else raised(pace, self.share))
-        fair = len(scores) >= _FAIR * checks and pace <= raised(self.best.loss, self.share)
+        behind = best >= (pace if self.better else pace * (1 + self.share))
+        fair = len(scores) >= _FAIR * checks and pace <= self.best.loss * (1 + self.share)
         return waited >= _BRIEF or (behind and fair)
-
-
-def raised(loss: float, share: float) -> float:
-    """A loss that is worse by a share; one below zero is a likelihood's."""
-    return loss + share * abs(loss)
 
 
 def train(
@@ -293,14 +289,18 @@ class _Course:
 
     @torch.inference_mode()
     def _score(self, stretch: Stretch, origins: Origins) -> float:
-        """The loss of the averaged weights on the validation windows."""
+        """The loss of the averaged weights on the validation windows.
+
+        Of a likelihood, whose logarithm has no shares, it is the odds against a period: a share more of it is so much
+        less likely, as a share more of the other loss is so much further away.
+        """
         total, count = 0.0, len(origins.check_series)
         generator = torch.Generator(self.windows.home).manual_seed(0)  # every check on the same draws
         with stretch.averaged():
             for rows in torch.arange(count, device=self.windows.home).split(_CHUNK):
                 loss = self._loss(origins.check_series[rows], origins.check_start[rows], generator)
                 total += float(loss) * len(rows)
-        return total / count
+        return total / count if self.network.plan.distribution is None else math.exp(min(total / count, _UNLIKELY))
 
     def _keep(self, count: int) -> Tensor | None:
         """Dropout for a block of `count` windows, from the generator of this training and no other; [B, H, D]."""

@@ -19,7 +19,7 @@ from forecastkit.nn import devices, forecaster, kinds, training, windows
 from forecastkit.nn.capture import WARM_UP
 from forecastkit.nn.options import Training
 from forecastkit.nn.stretch import Stretch
-from forecastkit.nn.training import Best, Rival
+from forecastkit.nn.training import Best, Rival, _Course
 
 H = 7
 QUICK = Training(steps=60, batch=16, checks=6)
@@ -208,7 +208,7 @@ def test_a_trial_does_not_go_on_from_that_of_another_recipe(monkeypatch, tmp_pat
 
 def hopeless(whole, best, share, better):
     """A rival that can't be reached."""
-    return whole(Best(1, -9.0, (-9.0,)), share, better)
+    return whole(Best(1, 0.0, (0.0,)), share, better)
 
 
 RIVAL = Best(160, 0.5, (0.8, 0.6, 0.505, 0.5, 0.52, 0.53))
@@ -241,10 +241,28 @@ def test_what_is_behind_may_catch_up_while_its_rival_is_still_learning():
     assert ends == [False, False, False, False, True, True]
 
 
-def test_a_likelihood_below_zero_is_better_by_a_share_of_its_size():
-    better, worse = (Rival(Best(9, -2.0, (-1.0, -2.0)), 0.02, better) for better in (True, False))
-    assert [better.takes(loss) for loss in (-2.03, -2.05)] == [False, True]
-    assert [worse.takes(loss) for loss in (-1.95, -1.96)] == [False, True]
+@pytest.mark.parametrize("head", ["quantiles", "negative_binomial"])
+def test_a_likelihood_is_told_by_the_odds_against_a_period(monkeypatch, head):
+    scores = [0.5, 2.0]
+    counts, found, whole = retail(series=6, periods=90, seed=3).panel.bare(), tried(monkeypatch), _Course._loss
+    counts = replace(counts, values=np.round(counts.values))
+    told = [math.log(score) if head == "negative_binomial" else score for score in scores]
+    monkeypatch.setattr(_Course, "_loss", lambda *given: torch.tensor(told.pop(0)) if checked() else whole(*given))
+    fit(counts, head=head, training=replace(QUICK, checks=2, refit=False))
+    assert found[0][1].scores == pytest.approx(scores)
+
+
+def checked():
+    """Whether held-back windows are scored just now."""
+    return torch.is_inference_mode_enabled()
+
+
+def test_what_is_next_to_impossible_still_has_odds(monkeypatch):
+    counts, found, whole = retail(series=6, periods=90, seed=3).panel.bare(), tried(monkeypatch), _Course._loss
+    counts = replace(counts, values=np.round(counts.values))
+    monkeypatch.setattr(_Course, "_loss", lambda *given: torch.tensor(1e9) if checked() else whole(*given))
+    fit(counts, head="negative_binomial", training=replace(QUICK, checks=2, refit=False))
+    assert 1e300 < found[0][1].loss < math.inf
 
 
 @pytest.mark.parametrize("better", [True, False])
