@@ -31,8 +31,6 @@ from forecastkit.store import store_errors, write_bytes
 
 logger = logging.getLogger(__name__)
 
-_FORM = 2  # of what is written down: the odds against a period for a likelihood's scores
-
 
 @dataclass(frozen=True)
 class Checkpoints:
@@ -47,7 +45,7 @@ class Checkpoints:
         folder = execution.checkpoints()
         if folder is None:
             return None
-        about = (_FORM, asdict(network.plan), asdict(network.shape), seed, torch.__version__)
+        about = (asdict(network.plan), asdict(network.shape), seed, torch.__version__)
         digest = hashlib.sha256(json.dumps(about).encode())
         for weight in network.parameters():
             digest.update(weight.detach().cpu().numpy().tobytes())

@@ -34,7 +34,6 @@ _WORTH_CAPTURING = 50  # steps; fewer are made one by one
 _WARM_RATE = 0.3  # of the learning rate, where weights are good already
 _FAIR = 0.25  # of the checks, before which nobody is behind
 _BRIEF = 3  # checks without a better score that end a trial against another network
-_UNLIKELY = 700.0  # minus the logarithm of the least likelihood that is told from another
 _HUBER = 4.0  # spreads beyond which the mean's squared error becomes linear
 _MEDIAN, _MEAN = 6.0, 0.1  # weights of the median's loss, where another quantile's has 1, and of the mean's beside all
 
@@ -111,6 +110,7 @@ class Best(NamedTuple):
     steps: int
     loss: float = math.inf
     scores: tuple[float, ...] = ()  # at each check
+    likelihood: bool = False  # the loss is minus the logarithm of one
 
 
 class Rival(NamedTuple):
@@ -128,7 +128,7 @@ class Rival(NamedTuple):
     def takes(self, loss: float) -> bool:
         """Whether such a loss is good enough."""
         own = self.best.loss
-        return own > loss * (1 + self.share) if self.better else loss <= own * (1 + self.share)
+        return own > self._raised(loss) if self.better else loss <= self._raised(own)
 
     def ahead(self, scores: list[float], waited: int, checks: int) -> bool:
         """Whether the other one is given up after these of its checks, the newest `waited` of them no better."""
@@ -136,9 +136,13 @@ class Rival(NamedTuple):
         if self.takes(best):
             return False
         pace = min(self.best.scores[: len(scores)], default=math.inf)
-        behind = best >= (pace if self.better else pace * (1 + self.share))
-        fair = len(scores) >= _FAIR * checks and pace <= self.best.loss * (1 + self.share)
+        behind = best >= (pace if self.better else self._raised(pace))
+        fair = len(scores) >= _FAIR * checks and pace <= self._raised(self.best.loss)
         return waited >= _BRIEF or (behind and fair)
+
+    def _raised(self, loss: float) -> float:
+        """A loss that is worse by the share: where it is a likelihood's, periods are less likely by so much."""
+        return loss + math.log1p(self.share) if self.best.likelihood else loss * (1 + self.share)
 
 
 def train(
@@ -250,7 +254,8 @@ class _Course:
                     checkpoint.write(stretch, place)
         stretch.finish()
         logger.debug("%s: best at step %d of %d taken", stage, stretch.best_step, stretch.taken)
-        return Best(stretch.best_step, stretch.score, tuple(stretch.scores))
+        likelihood = self.network.plan.distribution is not None
+        return Best(stretch.best_step, stretch.score, tuple(stretch.scores), likelihood)
 
     def _settled(self, stretch: Stretch) -> bool:
         """Whether no more steps are worth their while."""
@@ -289,18 +294,14 @@ class _Course:
 
     @torch.inference_mode()
     def _score(self, stretch: Stretch, origins: Origins) -> float:
-        """The loss of the averaged weights on the validation windows.
-
-        Of a likelihood, whose logarithm has no shares, it is the odds against a period: a share more of it is so much
-        less likely, as a share more of the other loss is so much further away.
-        """
+        """The loss of the averaged weights on the validation windows."""
         total, count = 0.0, len(origins.check_series)
         generator = torch.Generator(self.windows.home).manual_seed(0)  # every check on the same draws
         with stretch.averaged():
             for rows in torch.arange(count, device=self.windows.home).split(_CHUNK):
                 loss = self._loss(origins.check_series[rows], origins.check_start[rows], generator)
                 total += float(loss) * len(rows)
-        return total / count if self.network.plan.distribution is None else math.exp(min(total / count, _UNLIKELY))
+        return total / count
 
     def _keep(self, count: int) -> Tensor | None:
         """Dropout for a block of `count` windows, from the generator of this training and no other; [B, H, D]."""

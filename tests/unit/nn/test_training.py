@@ -19,7 +19,7 @@ from forecastkit.nn import devices, forecaster, kinds, training, windows
 from forecastkit.nn.capture import WARM_UP
 from forecastkit.nn.options import Training
 from forecastkit.nn.stretch import Stretch
-from forecastkit.nn.training import Best, Rival, _Course
+from forecastkit.nn.training import Best, Rival
 
 H = 7
 QUICK = Training(steps=60, batch=16, checks=6)
@@ -241,28 +241,18 @@ def test_what_is_behind_may_catch_up_while_its_rival_is_still_learning():
     assert ends == [False, False, False, False, True, True]
 
 
-@pytest.mark.parametrize("head", ["quantiles", "negative_binomial"])
-def test_a_likelihood_is_told_by_the_odds_against_a_period(monkeypatch, head):
-    scores = [0.5, 2.0]
-    counts, found, whole = retail(series=6, periods=90, seed=3).panel.bare(), tried(monkeypatch), _Course._loss
-    counts = replace(counts, values=np.round(counts.values))
-    told = [math.log(score) if head == "negative_binomial" else score for score in scores]
-    monkeypatch.setattr(_Course, "_loss", lambda *given: torch.tensor(told.pop(0)) if checked() else whole(*given))
-    fit(counts, head=head, training=replace(QUICK, checks=2, refit=False))
-    assert found[0][1].scores == pytest.approx(scores)
+@pytest.mark.parametrize("loss", [-2.0, 0.0, 2.0, 1e3])
+def test_a_likelihood_is_better_by_a_share_of_itself_whatever_its_logarithm(loss):
+    better, worse = (Rival(Best(9, loss, (loss + 1, loss), likelihood=True), 0.02, better) for better in (True, False))
+    assert [better.takes(loss - less) for less in (0.019, 0.021)] == [False, True]
+    assert [worse.takes(loss + more) for more in (0.021, 0.019)] == [False, True]
 
 
-def checked():
-    """Whether held-back windows are scored just now."""
-    return torch.is_inference_mode_enabled()
-
-
-def test_what_is_next_to_impossible_still_has_odds(monkeypatch):
-    counts, found, whole = retail(series=6, periods=90, seed=3).panel.bare(), tried(monkeypatch), _Course._loss
-    counts = replace(counts, values=np.round(counts.values))
-    monkeypatch.setattr(_Course, "_loss", lambda *given: torch.tensor(1e9) if checked() else whole(*given))
-    fit(counts, head="negative_binomial", training=replace(QUICK, checks=2, refit=False))
-    assert 1e300 < found[0][1].loss < math.inf
+@pytest.mark.parametrize("head", ["quantiles", "negative_binomial", "tweedie"])
+def test_what_was_best_knows_whether_it_is_a_likelihood(monkeypatch, head):
+    panel, found = retail(series=6, periods=90, seed=3).panel.bare(), tried(monkeypatch)
+    fit(panel, head=head, training=replace(QUICK, refit=False))
+    assert [best.likelihood for _, best in found] == [head != "quantiles"]
 
 
 @pytest.mark.parametrize("better", [True, False])
