@@ -89,7 +89,9 @@ class Covariates:
         if np.isnan(column).all():  # an empty column has no type
             return column
         if own is None or texts is None:
-            raise DataError(f"column {name!r} is text in one table and a number in the other")
+            here, before = ("a number", "text") if own is None else ("text", "a number")
+            odd = f"{_odd(own or texts or ())!r}, for instance, is text"
+            raise DataError(f"column {name!r} is {here} and was {before} in the history: {odd}")
         codes = np.array([float(texts.index(t)) if t in texts else np.nan for t in own] + [np.nan])
         return codes[np.where(np.isnan(column), len(own), column).astype(int)]
 
@@ -400,6 +402,11 @@ def ranges(starts: Ints, lengths: Ints) -> Ints:
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+
+
+def _odd(texts: tuple[str, ...]) -> str:
+    """The text that is least like a number: the first without a digit, if there is one."""
+    return min(texts, key=lambda text: any(map(str.isdigit, text)), default="")
 
 
 def _carried(column: Floats, offsets: Ints) -> Floats:

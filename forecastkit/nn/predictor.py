@@ -133,8 +133,8 @@ class Predictor:
             raise ConfigError(f"batch must name sizes of at least 1, not {tuple(batch)}")
         if (plan := fitted.networks[0].plan).head != "quantiles" or plan.decoder != "direct":
             raise ConfigError(
-                f"the graph has neither the quantiles of a distribution nor the paths of a rolled network, this is "
-                f"head={plan.head}, decoder={plan.decoder}: predict without compiling"
+                f"only networks with head=quantiles and decoder=direct can be compiled and exported, this one has "
+                f"head={plan.head}, decoder={plan.decoder}: forecast with the model itself, or fit one of those"
             )
         ordered = fitted._levels(levels)
         on_gpu = next(fitted.networks[0].parameters()).is_cuda

@@ -225,7 +225,7 @@ def test_a_backtest_says_that_demand_is_below_zero_as_check_does(command, demand
         (("sku", None), "plan.csv: column 'sku' has 1 empty id"),
         (("sku", "Milk"), "plan.csv: the plan has ids that the model does not know, 1 in all, the first is 'Milk'"),
         (("day", "2024-03-31"), "plan.csv: the future has 1 period twice, the first is 'milk' at 2024-03-31"),
-        (("cost", "cheap"), "plan.csv: column 'cost' is text in one table and a number in the other"),
+        (("cost", "cheap"), "plan.csv: column 'cost' is text and was a number in the history: 'cheap', for instance"),
         (("cost", None), "plan.csv: arima needs the known columns cost from 2024-04-01 to 2024-04-01"),
     ],
 )

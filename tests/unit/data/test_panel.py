@@ -180,7 +180,8 @@ def test_an_empty_column_of_categories_stays_one(panel: Panel, frame: pd.DataFra
             lambda f: f.drop(columns="price"),
             r"the columns \['price'\] that the model was fitted with are not in this table",
         ),
-        (lambda f: f.assign(price="dear"), "'price' is text in one table and a number in the other"),
+        (lambda f: f.assign(price="dear"), "'price' is text and was a number in the history: 'dear', for"),
+        (lambda f: f.assign(kind=1.0), "'kind' is a number and was text in the history"),
         (
             lambda f: f.assign(ds=f["ds"] + pd.Timedelta(12, "h")),
             "'D' shifted by 0 days 12:00:00, the model was fitted on",
@@ -197,3 +198,11 @@ def test_a_newer_table_that_does_not_fit_is_refused(panel: Panel, frame: pd.Data
 def test_ranges_are_laid_one_after_another() -> None:
     np.testing.assert_array_equal(ranges(np.array([5, 0, 9]), np.array([2, 0, 3])), [5, 6, 9, 10, 11])
     assert ranges(np.array([], int), np.array([], int)).size == 0
+
+
+def test_of_a_column_that_was_text_the_text_least_like_a_number_is_named() -> None:
+    days = pd.date_range("2024-01-01", periods=3)
+    frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": 1.0, "price": ["1.5", "n/a?", "2"]})
+    before = Panel.from_frame(frame, known=("price",))
+    with pytest.raises(DataError, match=r"'price' is a number and was text in the history: 'n/a\?', for instance"):
+        before.extended(Panel.from_frame(frame.assign(price=1.0, ds=days + pd.Timedelta(3, "D")), known=("price",)))

@@ -163,7 +163,7 @@ def test_what_was_saved_forecasts_the_same(fitted, tmp_path):
 
 
 def test_a_rolled_network_is_not_compiled(fitted):
-    with pytest.raises(ConfigError, match="this is head=quantiles, decoder=rolled: predict without compiling"):
+    with pytest.raises(ConfigError, match="this one has head=quantiles, decoder=rolled: forecast with the model"):
         fitted.compile("eager")
 
 

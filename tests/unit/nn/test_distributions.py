@@ -215,7 +215,7 @@ def test_all_series_that_a_head_is_not_for_are_named_at_once():
 
 
 def test_a_distribution_is_not_compiled(fitted):
-    with pytest.raises(ConfigError, match=f"this is head={fitted.recipe.head}, decoder=direct"):
+    with pytest.raises(ConfigError, match=f"this one has head={fitted.recipe.head}, decoder=direct"):
         fitted.compile("eager")
 
 
