@@ -115,6 +115,17 @@ WORKS = {
         available="observed",
         notes=("bounds of the networks: MASE 0.545, WAPE 0.28; weeks without a record are not scored here",),
     ),
+    "breakfast_gaps": Work(
+        "990 store-product pairs, weekly, price, promotions and gaps known, the last 13 weeks, five seeds",
+        BREAKFAST,
+        13,
+        52,
+        1,
+        ("gru", *(f"gru:seed={i}00" for i in range(1, 5)), "lstm", "boosted", "seasonal_naive"),
+        known=PROMOTIONS,
+        available="observed",
+        notes=("bounds of the networks: MASE 0.545, WAPE 0.28; weeks without a record are not scored here",),
+    ),
     "stallion": Work(
         "Beer by agency and product, monthly, prices and events known, 4 windows of 6 months",
         "stallion_monthly",

@@ -19,6 +19,7 @@ ORDER = (
     "accuracy_grocery_events",
     "accuracy_breakfast_windows",
     "accuracy_breakfast_three",
+    "accuracy_breakfast_gaps",
     "accuracy_breakfast_full",
     "accuracy_stallion",
     "accuracy_carparts",

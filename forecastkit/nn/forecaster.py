@@ -60,7 +60,8 @@ class RecurrentFitted(Fitted):
     def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
         """Train on from the present weights, on all of `panel`, in the share of the steps that `training.warm` says.
 
-        A panel that asks for another network (covariates, season, lags, horizon) is fitted afresh.
+        A panel that asks for another network (covariates, season, horizon) is fitted afresh, and so is one with half as
+        many windows again to learn from: short histories mislead (decision 156).
         """
         same = panel.static.names == self.history.static.names  # a network without any says nothing of new ones
         networks = self.networks if same else ()

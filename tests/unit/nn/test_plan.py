@@ -128,6 +128,20 @@ def test_a_flag_that_had_never_been_up_changes_no_network_where_the_past_is_date
     assert never.like(now)
 
 
+def test_a_network_of_a_much_shorter_history_does_not_suit():
+    short, longer, long = (resolve(panel_of("MS", n), 6, 12, None, None) for n in (24, 27, 30))
+    assert (short.origins, longer.origins, long.origins) == (7, 10, 13)  # half of 24 months before the first
+    assert short.like(longer)
+    assert longer.like(long)
+    assert not short.like(long)
+    assert long.like(short)
+    assert replace(short, origins=0).like(long)  # a model that was saved before this was kept
+
+
+def test_a_history_without_room_for_one_window_still_counts_as_one():
+    assert resolve(panel_of("MS", 5), 6, 1, None, None).origins == 1
+
+
 def test_a_plan_survives_json():
     rows = panel_of("D", 50).to_frame().assign(price=np.linspace(1, 2, 50), event="none")
     plan = resolve(Panel.from_frame(rows, known=("price", "event")), 7, None, None, None)
