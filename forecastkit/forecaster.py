@@ -122,7 +122,7 @@ class Forecaster(ABC):
 
     @property
     def warm(self) -> bool:
-        """Whether `Fitted.refit` begins from what it has, and so is quicker than `fit`."""
+        """Whether `Fitted.refit` may begin from what it has: see `Fitted.goes_on`."""
         return False
 
     @property
@@ -351,9 +351,21 @@ class Fitted(ABC):
         return known._updated(self.history.extended(panel))
 
     def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
-        """The recipe estimated again on `panel`; a `warm` one begins from what it has."""
-        fitted: Fitted = self.recipe.fit(panel, horizon=horizon)
+        """The recipe estimated again on `panel`, for the same horizon unless another is given.
+
+        A `warm` one begins from what it has, where that is still of use: see `goes_on`.
+        """
+        fitted: Fitted = self.recipe.fit(panel, horizon=self._kept(horizon))
         return fitted
+
+    def goes_on(self, panel: Panel, horizon: int) -> bool:
+        """Whether `refit` begins from what was estimated, and so is quicker than `fit`."""
+        warm: bool = self.recipe.warm
+        return warm
+
+    def _kept(self, horizon: int | None) -> int | None:
+        """The horizon that is asked for, or else that of the fit."""
+        return self.horizon if horizon is None else horizon
 
     def compile(
         self, variant: str = "auto", *, batch: Sequence[int] = (1,), threads: int = 1, levels: Sequence[float] = ()

@@ -109,8 +109,8 @@ class ArimaFitted(Fitted):
         `auto_arima` searches on from the orders it has. With series that are new, all begin afresh.
         """
         if not self.recipe.compiled or set(as_panel(panel).ids) - set(self.history.ids):
-            return self.recipe.fit(panel, horizon=horizon)
-        return self.recipe.fitted(panel, self.recipe._settled(panel, horizon), self._rows_of(panel))
+            return super().refit(panel, horizon=horizon)
+        return self.recipe.fitted(panel, self.recipe._settled(panel, self._kept(horizon)), self._rows_of(panel))
 
     def diagnostics(self) -> dict[str, Any]:
         """How the estimation of each series went, as columns: `pandas.DataFrame(fitted.diagnostics())`.

@@ -84,7 +84,8 @@ def rolling_options(windows: int, *more: options.Decorator) -> options.Decorator
         click.option("--refit", type=options.Refit(), default="always", show_default=True,
                      help="How often to fit anew."),
         click.option("--cold", type=click.IntRange(1), default=4, show_default=True,
-                     help="Every so many fits begin afresh, those between from the last window (ARIMA, networks)."),
+                     help="Every so many fits begin afresh, those between from the last window (ARIMA; networks, "
+                          "unless the history grew a lot)."),
         click.option("--history", type=click.IntRange(1), help="Periods of training data; all when left out."),
         *more,
     )  # fmt: skip

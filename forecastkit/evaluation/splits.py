@@ -29,7 +29,7 @@ class Plan:
     periods of training data (None: all of it, expanding) · season: for metrics and models (None: the frequency's) ·
     calibrate: windows before those, not scored, whose errors the intervals are made from (0: as the models give them) ·
     cold: a model that can begin a fit from the last window's parameters does so, but every so many fits it begins
-    afresh, lest it stays at a poorer optimum (1: always afresh).
+    afresh, lest it stays at a poorer optimum (1: always afresh), and so does a network whose history grew a lot.
     """
 
     horizon: int

@@ -280,7 +280,8 @@ class _Contest:
         else:
             runner.errors[:, rows] = found
             runner.error = float(np.nanmean(np.abs(found))) if not np.isnan(found).all() else float("inf")
-            runner.begun = member if runner.recipe.warm and runner.recipe.pooled else None
+            again = runner.recipe.pooled and member.goes_on(self.train.take(wanted), self.horizon)
+            runner.begun = member if again else None
         runner.seconds += time.perf_counter() - begun
         runner.fitted += len(wanted)
 

@@ -57,13 +57,13 @@ class EnsembleFitted(of.MembersFitted):
         return np.nanmedian(np.where(nobody, 0.0, parts), axis=0)
 
     def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
-        """Members go on from what they have, and weights learn from what came since, which no member has seen.
+        """Members go on from what they have, if they can, and weights learn from what came since, which none has seen.
 
         `panel` is all that members learn from, older periods too: unlike `update`, nothing is joined to it.
         """
         if self.texts != self.recipe.members:  # who was left out may fit now, and has no weight to go on from
-            return self.recipe.fit(panel, horizon=horizon)
-        settled = self.recipe._settled(panel, horizon)
+            return super().refit(panel, horizon=horizon)
+        settled = self.recipe._settled(panel, self._kept(horizon))
         found: Fitted = self.recipe.fitted_from(panel, settled, self.members, self._lessons(panel, settled))
         return found
 

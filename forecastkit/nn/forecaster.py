@@ -60,13 +60,17 @@ class RecurrentFitted(Fitted):
     def refit(self, panel: Panel, *, horizon: int | None = None) -> Fitted:
         """Train on from the present weights, on all of `panel`, in the share of the steps that `training.warm` says.
 
-        A panel that asks for another network (covariates, season, horizon) is fitted afresh, and so is one with half as
-        many windows again to learn from: short histories mislead (decision 156).
+        A panel that asks for another network (covariates, season, horizon) is fitted afresh, and so is one with
+        three quarters as many windows again to learn from: short histories mislead (decision 156).
         """
-        same = panel.static.names == self.history.static.names  # a network without any says nothing of new ones
-        networks = self.networks if same else ()
-        found: Fitted = self.recipe.fitted_from(panel, self.recipe._settled(panel, horizon), networks)
+        settled = self.recipe._settled(panel, self._kept(horizon))
+        networks = self.networks if self.goes_on(panel, settled) else ()
+        found: Fitted = self.recipe.fitted_from(panel, settled, networks)
         return found
+
+    def goes_on(self, panel: Panel, horizon: int) -> bool:
+        same = panel.static.names == self.history.static.names  # a network without any says nothing of new ones
+        return self.recipe.warm and same and self.networks[0].plan.like(self.recipe.plan(panel, horizon))
 
     def _updated(self, history: Panel) -> Self:
         return replace(self, history=_newest(history, self.networks[0].plan), failures=baseline.unseen(history))
@@ -248,12 +252,10 @@ class RecurrentForecaster(Forecaster):
         return self.fitted_from(train, horizon, ())
 
     def fitted_from(self, train: Panel, horizon: int, networks: tuple[Network, ...]) -> RecurrentFitted:
-        """Fitted from the weights of `networks`, or afresh where there are none or they don't suit this panel."""
+        """Fitted from the weights of `networks`, or afresh where there are none."""
         # In the order of their ids, so that the order of the table decides nothing.
         ordered = train.take(np.argsort(np.array(train.ids, object), kind="stable"))
-        plan = resolve(ordered, horizon, self.season, self.lookback, self.patch)
-        suits = self.warm and bool(networks) and networks[0].plan.like(plan)
-        trained = tuple(self._continued(ordered, networks) if suits else self._trained(ordered, plan))
+        trained = tuple(self._continued(ordered, networks) if networks else self._trained(ordered, horizon))
         return RecurrentFitted(
             recipe=self,
             history=_newest(train, trained[0].plan),
@@ -262,6 +264,10 @@ class RecurrentForecaster(Forecaster):
             horizon=horizon,
             networks=trained,
         )
+
+    def plan(self, train: Panel, horizon: int) -> Plan:
+        """The sizes of a network for `train`."""
+        return resolve(train, horizon, self.season, self.lookback, self.patch)
 
     def _continued(self, train: Panel, networks: tuple[Network, ...]) -> Iterator[Network]:
         for i, old in enumerate(networks):
@@ -272,9 +278,9 @@ class RecurrentForecaster(Forecaster):
             train_on(network, windows, inputs, self.training, self.seed + i)
             yield network.eval()
 
-    def _trained(self, train: Panel, plan: Plan) -> Iterator[Network]:
+    def _trained(self, train: Panel, horizon: int) -> Iterator[Network]:
         """One network a seed; the first with a state, or without, finds out for how many steps such are trained."""
-        plan = replace(plan, head=self.head, decoder=self.decoder)
+        plan = replace(self.plan(train, horizon), head=self.head, decoder=self.decoder)
         trials = Trials(lambda kind, rival: self._tried(kind, train, plan, rival))
         first = trials.first(train, plan, self.scaling, self.memory)
         kinds = trials.team(first, train, plan, self.scaling, self.seeds)

@@ -19,7 +19,7 @@ from forecastkit.nn.distributions import DISTRIBUTIONS, Distribution
 _WIDEST_PATCH = 24  # periods of a longer season are spread over several steps of the network
 _LOOKBACK = 336  # periods that the automatic lookback aims at
 _NEARLY = 0.95  # of a year, which a season is taken for one from
-_GROWN = 1.5  # times as many windows to learn from as a network has learned from ask for a new one
+_GROWN = 1.75  # times as many windows as a network has learned from ask for a new one
 _APART = 0.1  # share of a column's variance that may lie within periods where all series are said to share it
 
 
@@ -127,9 +127,9 @@ class Plan:
     whole, L · patch: periods of one recurrent step · lags: seasonal distances beyond the lookback or above a season
     that each step looks back by · yearly: the history is long enough for the time of the year to mean something ·
     dated: the past is told apart by covariates that all series share as well · static: nothing where networks are as
-    good without · origins: windows that a series of usual length has to learn from, 0 where that was not kept · log:
-    windows are scaled by their level and squeezed like a logarithm, else by their spread · head: quantiles, or the
-    distribution that demand is thought to have · decoder: direct, or rolled from patch to patch.
+    good without · usual: periods of a series of usual length, 1 where that was not kept · log: windows are scaled by
+    their level and squeezed like a logarithm, else by their spread · head: quantiles, or the distribution that demand
+    is thought to have · decoder: direct, or rolled from patch to patch.
     """
 
     horizon: int
@@ -139,7 +139,7 @@ class Plan:
     lags: tuple[int, ...]
     yearly: bool
     dated: bool = True
-    origins: int = 0
+    usual: int = 1
     log: bool = False
     known: Block = field(default_factory=Block)
     past: Block = field(default_factory=Block)
@@ -190,7 +190,7 @@ class Plan:
     def like(self, other: Plan) -> bool:
         """Whether a network of this plan still suits a panel that asks for the `other`, of a longer history perhaps.
 
-        What was found out about it, and learned, from a much shorter one does not (decision 156).
+        What was found out, and learned, from a much shorter one does not (decision 156).
         """
         static = other.static if self.static.sizes else self.static  # which the network may have been better without
         blocks = all(
@@ -198,8 +198,20 @@ class Plan:
             for a, b in ((self.known, other.known), (self.past, other.past), (self.static, static))
         )
         told = self.told == replace(other, dated=self.dated).told
-        grown = bool(self.origins) and other.origins >= _GROWN * self.origins
-        return blocks and told and not grown and (self.horizon, self.season) == (other.horizon, other.season)
+        before, now = (self._windows(plan.usual) for plan in (self, other))
+        same = (self.horizon, self.season) == (other.horizon, other.season)
+        return blocks and told and same and now < _GROWN * before
+
+    def first(self, lengths: Ints) -> Ints:
+        """Periods before the first window that is learned from in series of these `lengths` [N].
+
+        Half of the lookback is enough: few periods may be wasted where a season is a year (decision 144).
+        """
+        return np.maximum(np.minimum(lengths, self.lookback) // 2, 1)
+
+    def _windows(self, length: int) -> int:
+        """How many windows a series of this length has to learn from; at least 1."""
+        return max(length - self.horizon - int(self.first(np.array([length]))[0]) + 1, 1)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -233,7 +245,7 @@ def resolve(train: Panel, horizon: int, season: int | None, lookback: int | None
         lags=tuple(lag for lag in _long_seasons(train.calendar) if lag > m and usual >= 1.5 * lag),
         yearly=usual >= 1.9 * year,
         dated=m > _NEARLY * year,
-        origins=max(usual - lookback // 2 - horizon + 1, 1),
+        usual=usual,
         known=Block.learned(train.known, train.known_filled, train.offsets, periods),
         past=Block.learned(train.past, train.past_filled, train.offsets),
         static=Block.learned(train.static, train.static.values, everywhere),

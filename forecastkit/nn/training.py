@@ -53,8 +53,7 @@ class Origins:
         """The last `windows` horizons of a series validate where enough history is left before them."""
         length = torch.from_numpy(inputs.lengths)
         horizon = plan.horizon
-        # Half of the lookback is enough to learn from: few periods may be wasted where a season is a year.
-        least = torch.clamp(torch.clamp(length, max=plan.lookback) // 2, min=1)
+        least = torch.from_numpy(plan.first(inputs.lengths))
         spare = horizon * windows
         checked = length >= least + spare + horizon if windows else torch.zeros_like(length, dtype=torch.bool)
         last = torch.where(checked, length - spare - horizon, torch.maximum(length - horizon, least))

@@ -129,17 +129,26 @@ def test_a_flag_that_had_never_been_up_changes_no_network_where_the_past_is_date
 
 
 def test_a_network_of_a_much_shorter_history_does_not_suit():
-    short, longer, long = (resolve(panel_of("MS", n), 6, 12, None, None) for n in (24, 27, 30))
-    assert (short.origins, longer.origins, long.origins) == (7, 10, 13)  # half of 24 months before the first
-    assert short.like(longer)
-    assert longer.like(long)
-    assert not short.like(long)
-    assert long.like(short)
-    assert replace(short, origins=0).like(long)  # a model that was saved before this was kept
+    plans = {n: resolve(panel_of("MS", n), 6, 12, None, None) for n in (24, 29, 30)}  # 7, 12 and 13 windows
+    assert plans[24].like(plans[29])
+    assert not plans[24].like(plans[30])
+    assert plans[29].like(plans[30])
+    assert plans[30].like(plans[24])
 
 
-def test_a_history_without_room_for_one_window_still_counts_as_one():
-    assert resolve(panel_of("MS", 5), 6, 1, None, None).origins == 1
+def test_lookbacks_longer_than_the_history_are_counted_as_they_are_trained_on():
+    plans = {n: resolve(panel_of("D", n), 14, 7, 336, None) for n in (100, 160, 180)}
+    inputs = {n: lay_out(panel_of("D", n), plan, 14) for n, plan in plans.items()}
+    trained = {n: Origins.split(inputs[n], plan, 0) for n, plan in plans.items()}
+    assert {n: int(o.high - o.low) + 1 for n, o in trained.items()} == {100: 37, 160: 67, 180: 77}
+    assert plans[100].like(plans[160]) is False
+    assert plans[160].like(plans[180]) is True
+
+
+def test_a_network_that_was_saved_without_how_much_it_learned_from_does_not_suit():
+    plan = resolve(panel_of("MS", 24), 6, 12, None, None)
+    kept = {name: value for name, value in asdict(plan).items() if name != "usual"}
+    assert not Plan.from_values(json.loads(json.dumps(kept))).like(plan)
 
 
 def test_a_plan_survives_json():

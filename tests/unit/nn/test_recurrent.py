@@ -493,8 +493,11 @@ def test_a_refit_on_a_much_longer_history_begins_afresh_and_then_trains_on(panel
     half = recipe.fit(panel.cut(panel.lengths // 2), horizon=7).refit(panel, horizon=7)
     whole = recipe.fit(panel, horizon=7)
     np.testing.assert_array_equal(half.predict(7).mean, whole.predict(7).mean)
-    np.testing.assert_array_equal(half.refit(panel).predict(7).mean, whole.refit(panel).predict(7).mean)
-    assert (half.refit(panel).predict(7).mean != whole.predict(7).mean).any()
+    assert half.goes_on(panel, 7)
+    on = half.refit(panel)  # for the horizon of the fit
+    assert on.horizon == 7
+    np.testing.assert_array_equal(on.predict(7).mean, whole.refit(panel, horizon=7).predict(7).mean)
+    assert (on.predict(7).mean != whole.predict(7).mean).any()
 
 
 def test_a_device_without_memory_for_a_batch_gets_half_of_it(panel, monkeypatch, caplog):
