@@ -20,7 +20,7 @@ class Training:
     clip: largest norm of a gradient.
     validation: windows of `horizon` periods at the end of each series that are kept for early stopping, and to find
         out what is left to the panel; 0 trains on everything for all steps. Series too short to spare them are trained
-        on whole.
+        on whole; where all are, in four passes over their windows (decision 157).
     checks: how often the validation windows are scored during training; the best weights are kept.
     patience: checks without a better score after which training stops.
     refit: train again on everything for the steps that were best, of the same cycle; else keep the weights that never

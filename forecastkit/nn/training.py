@@ -32,6 +32,7 @@ _MOST_CHECKED = 2048  # series whose validation windows are scored
 _CHUNK = 512  # validation windows scored at once
 _WORTH_CAPTURING = 50  # steps; fewer are made one by one
 _WARM_RATE = 0.3  # of the learning rate, where weights are good already
+_PASSES = 4  # over all windows, where none can be held back
 _FAIR = 0.25  # of the checks, before which nobody is behind
 _BRIEF = 3  # checks without a better score that end a trial against another network
 _HUBER = 4.0  # spreads beyond which the mean's squared error becomes linear
@@ -157,7 +158,8 @@ def train(
 
     First on all but the newest windows, which tell after how many steps to stop; then again from the start for as many
     steps of the same cycle on everything, so that the newest demand is learned from too (decision 151). With `steps`
-    of an earlier network of the same kind only that. Against a `rival` the first ends early where it is lost.
+    of an earlier network of the same kind only that. Against a `rival` the first ends early where it is lost. Where no
+    window can be held back it is trained on everything in a few passes.
     """
     everything = Origins.split(inputs, network.plan, 0).to(windows.home)
     course = _Course.of(network, windows, inputs, options, seed, rival)
@@ -165,17 +167,25 @@ def train(
     if not options.steps or not len(held.series):
         return Best(options.steps)
     best = Best(steps or 0)
-    if steps is None or not options.refit:
+    if not len(held.check_series):
+        best = Best(_unchecked(everything, options))
+    elif steps is None or not options.refit:
         fresh = {name: value.clone() for name, value in network.state_dict().items()}
         best = course.run(held, options.steps, "held")
-        if not len(held.check_series):
-            return Best(options.steps)
         if not options.refit:
             return best
         network.load_state_dict(fresh)
     if best.steps:
         course.run(everything, best.steps, "everything", _cycle(best.steps, options.steps))
     return best
+
+
+def _unchecked(origins: Origins, options: Training) -> int:
+    """Steps where no window is held back that would say when to stop: few, or a short history is learned by heart."""
+    if not options.validation:
+        return options.steps
+    windows = int((origins.high - origins.low + 1).sum())
+    return min(options.steps, max(_PASSES * windows // options.batch, 1))
 
 
 def _cycle(best: int, steps: int) -> int:

@@ -76,6 +76,28 @@ def test_captured_steps_are_the_steps_that_would_have_been_made(panel, monkeypat
     assert capture.replayed >= QUICK.steps - WARM_UP
 
 
+@pytest.mark.parametrize(
+    ("periods", "validation", "steps"),
+    [
+        (3 * H - 1, 1, 21),  # 3 series of 7 windows: a horizon before the first and after the last
+        (3 * H - 1, 0, 60),  # all steps, where nothing is to be held back
+        (H + 1, 1, 3),  # one window each
+    ],
+)
+def test_a_history_too_short_to_hold_windows_back_is_passed_over_four_times(monkeypatch, periods, validation, steps):
+    taken = []
+
+    class Watched(Stretch):
+        def finish(self):
+            taken.append(self.taken)
+            super().finish()
+
+    monkeypatch.setattr(training, "Stretch", Watched)
+    short = retail(series=3, periods=periods, seed=3).panel.bare()
+    fit(short, training=replace(QUICK, batch=4, validation=validation), lookback=2 * H, seeds=2)
+    assert taken == [steps, steps]
+
+
 @pytest.mark.parametrize(("best", "cycle"), [(3, 3), (6, 60), (24, 60)])
 def test_training_again_takes_the_steps_that_were_best_of_the_same_cycle(panel, monkeypatch, best, cycle):
     """Unless they are fewer than those in which the learning rate rises, which are six here."""
