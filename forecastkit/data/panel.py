@@ -405,8 +405,16 @@ def ranges(starts: Ints, lengths: Ints) -> Ints:
 
 
 def _odd(texts: tuple[str, ...]) -> str:
-    """The text that is least like a number: the first without a digit, if there is one."""
-    return min(texts, key=lambda text: any(map(str.isdigit, text)), default="")
+    """The first text that is no number, if there is one."""
+    return min(texts, key=_number, default="")
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _carried(column: Floats, offsets: Ints) -> Floats:

@@ -28,14 +28,13 @@ class BoostedFitted(Fitted):
     """The models of the mean, the median and the spread, and the distribution of residuals.
 
     origins: the features · horizon: steps that the residuals were seen at · learners: by name, the median only of trees
-    · quantiles: [201] of residuals in spreads · nonnegative: had the training data no negative demand?
+    · quantiles: [201] of residuals in spreads
     """
 
     origins: Origins
     horizon: int
     learners: dict[str, Learner]
     quantiles: Floats
-    nonnegative: bool
 
     def _predict(self, horizon: int, levels: tuple[float, ...], future: Floats | None) -> tuple[Floats, Floats]:
         many = max(1, 500_000 // self._block)  # series at a time, to bound the memory
@@ -55,7 +54,7 @@ class BoostedFitted(Fitted):
         self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats | None
     ) -> tuple[Floats, Floats]:
         """Forecasts of a part of the series: mean [n, H], quantiles [n, H, Q]."""
-        floor = _floor(history, self.nonnegative)
+        floor = baseline.lowest(history.values, history.offsets)[:, None]  # [n, 1]
         path = Path(history, horizon, self._block, future)
         means, quantiles = [], []
         for start, design in path.blocks(self.origins):
@@ -89,7 +88,7 @@ class BoostedFitted(Fitted):
 
     def state(self) -> State:
         arrays: dict[str, Any] = {"quantiles": self.quantiles}
-        values: dict[str, Any] = {"horizon": self.horizon, "nonnegative": self.nonnegative, "learners": {}}
+        values: dict[str, Any] = {"horizon": self.horizon, "learners": {}}
         values["origins"] = {
             "season": self.origins.season,
             "fields": list(self.origins.fields or ()),
@@ -112,7 +111,6 @@ class BoostedFitted(Fitted):
             origins=Origins(about["season"], tuple(about["fields"]), tuple(about["flags"])),
             learners=found,
             quantiles=state.arrays["quantiles"],
-            nonnegative=state.values["nonnegative"],
             **common | {"horizon": state.values["horizon"]},
         )
 
@@ -206,7 +204,6 @@ class Boosted(Forecaster):
             horizon=horizon,
             learners=found,
             quantiles=quantiles,
-            nonnegative=not (observed_values(panel) < 0).any(),
         )
 
     def _learn(self, panel: Panel, origins: Origins, horizon: int) -> tuple[Learner, Examples]:
@@ -292,9 +289,3 @@ def _in_sample(learner: Learner, examples: Examples) -> Examples:
     """Residuals of the training examples, where nothing can be held out: too small, but better than none."""
     design = examples.design
     return Examples(design.beside("ahead", design.step), examples.y - learner.predict(design))
-
-
-def _floor(history: Panel, nonnegative: bool) -> Floats:
-    """The least that may be forecast for each series, [N, 1]."""
-    negative = np.fmin.reduceat(history.values, history.offsets[:-1]) < 0
-    return np.where(negative | (not nonnegative), -np.inf, 0.0)[:, None]

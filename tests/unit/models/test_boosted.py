@@ -117,6 +117,9 @@ def test_nothing_below_zero_is_forecast_for_counts_and_negatives_stay_possible()
     assert forecast.mean.min() >= 0
     negative = quick().fit(made(*(counts - 5)), horizon=7).predict(7, levels=LEVELS)
     assert negative.mean.max() < 0
+    counts[3, 100:] = -20  # one series has returns, the others have not
+    returned = quick().fit(made(*counts), horizon=7).predict(7, levels=LEVELS)
+    assert np.flatnonzero(returned.quantiles.min(axis=(1, 2)) < 0).tolist() == [3]
 
 
 @pytest.mark.parametrize("recipe", [quick(), Boosted(regressor="Ridge")])
