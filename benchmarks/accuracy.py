@@ -291,7 +291,7 @@ def reading(found: list[dict[str, Any]], models: dict[str, Forecaster]) -> Itera
 
 
 def newest(report: fk.Report, work: Work) -> Iterator[str]:
-    """The three best models of this run in the last window; networks were trained on there from earlier windows."""
+    """The three best models of this run in the last window, where networks may go on from earlier windows."""
     if work.windows == 1:
         return
     scores = report.scores(["model", "window"])

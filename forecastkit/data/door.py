@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from forecastkit.data import calendar, strays
 from forecastkit.data.calendar import Frequency, shown
 from forecastkit.data.columns import Columns, coded, id_texts, numbers, read_stamps, to_arrow
-from forecastkit.data.panel import Covariates, Floats, Ints, Panel
+from forecastkit.data.panel import Covariates, Floats, Ints, Panel, is_number
 from forecastkit.data.rows import ALL, Rows, first_of_each
 from forecastkit.errors import ColumnError, DataError, FrequencyError, closest, counted
 
@@ -342,7 +342,7 @@ class _Grid:
         """Columns that differ from period to period; of texts that seem to be meant as numbers it is said."""
         block = self.covariates(names)
         for name, texts in block.categories.items():
-            odd = [k for k, text in enumerate(texts) if not _plainly(text)]
+            odd = [k for k, text in enumerate(texts) if not is_number(text)]
             many = len(texts) > _MOST_TEXTS and 2 * sum(bool(_DIGIT.search(text)) for text in texts) > len(texts)
             strays = np.isin(block.values[:, block.names.index(name)], odd).mean()
             if many or (0 < strays < _FEW_STRAYS and len(texts) - len(odd) >= _NUMBERS):
@@ -363,15 +363,6 @@ class _Grid:
         if (other := column[(column != 0) & (column != 1)]).size:
             raise DataError(f"column {name!r} says whether an item could be sold, 0 or 1; it holds {other[0]:g}")
         return self.lay(column) == 1.0
-
-
-def _plainly(text: str) -> bool:
-    """Whether a text is a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _static(grid: _Grid, names: tuple[str, ...], offsets: Ints, ids: tuple[str, ...]) -> Covariates:

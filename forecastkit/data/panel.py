@@ -406,10 +406,11 @@ def ranges(starts: Ints, lengths: Ints) -> Ints:
 
 def _odd(texts: tuple[str, ...]) -> str:
     """The first text that is no number, if there is one."""
-    return min(texts, key=_number, default="")
+    return min(texts, key=is_number, default="")
 
 
-def _number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is a number."""
     try:
         float(text)
     except ValueError:

@@ -12,8 +12,10 @@ from forecastkit import backtest
 from forecastkit.data.panel import Panel
 from forecastkit.errors import ConfigError
 from forecastkit.forecaster import Forecast
+from forecastkit.models.ensemble import Ensemble
 from forecastkit.models.historic_mean import HistoricMean
 from forecastkit.models.naive import Naive
+from forecastkit.models.sarima import SARIMA
 
 
 def forecast(zone: str | None = None) -> Forecast:
@@ -31,6 +33,12 @@ def test_a_forecast_becomes_one_row_a_series_and_period() -> None:
     assert list(frame["mean"]) == [0, 1, 2, 3, 4, 5]
     assert list(frame["q0.95"] - frame["q0.1"]) == [2] * 6
     assert frame["ds"].iloc[3] == pd.Timestamp("2024-10-27 00:00")
+
+
+@pytest.mark.parametrize("recipe", [Naive(), SARIMA(order=(0, 1, 1)), Ensemble(members=("naive", "historic_mean"))])
+def test_a_refit_is_for_the_horizon_of_the_fit_unless_told(weekly_shop: Panel, recipe: Any) -> None:
+    fitted = recipe.fit(weekly_shop, horizon=5)
+    assert (fitted.refit(weekly_shop).horizon, fitted.refit(weekly_shop, horizon=3).horizon) == (5, 3)
 
 
 def test_hours_of_a_zone_get_it_back() -> None:

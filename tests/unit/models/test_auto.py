@@ -177,6 +177,10 @@ def test_a_network_goes_on_from_the_past_windows(panel, monkeypatch):
     Auto(candidates=(text, "naive"), windows=1).fit(panel, horizon=H)
     assert begun[0] == ("gru", False)
     assert ("gru", True) in begun
+    begun.clear()
+    short = panel.tail(2 * H + 7 + H // 2)  # of which the past windows leave too little to go on from
+    Auto(candidates=(text,), windows=1).fit(short, horizon=H)
+    assert begun == [("gru", False), ("gru", False)]
 
 
 def test_a_candidate_that_fails_leaves_the_choice_to_the_others(panel, monkeypatch):
